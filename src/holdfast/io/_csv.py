@@ -1,0 +1,137 @@
+"""Embeddings in CSV, the dialect in use out there: one JSON list per row in a column ``embeddings``."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from holdfast._validation import row_text
+from holdfast.exceptions import TableError
+from holdfast.io._columns import find_column, vector_column
+from holdfast.io.embeddings import Embeddings, row_ids
+
+__all__ = ["read", "write"]
+
+
+def read(path: Path) -> Embeddings:
+    """Read a CSV file with a header."""
+    with path.open(encoding="utf-8-sig", newline="") as stream, _any_field_size():
+        try:
+            return _read_rows(csv.DictReader(stream, strict=True))
+        except csv.Error as error:
+            raise TableError(
+                f"is no well-formed CSV ({error}): quote every list and close every quote."
+            ) from error
+        except UnicodeDecodeError as error:
+            raise TableError("is not written in UTF-8: save it as UTF-8.") from error
+
+
+def write(emb: Embeddings, X: npt.NDArray, path: Path) -> None:
+    """Write columns ``id``, ``embeddings`` and what there is of ``labels``, ``path`` and ``encoder``."""
+    columns: dict[str, Callable[[int], Any]] = {
+        "id": lambda row: emb.ids[row],
+        "embeddings": lambda row: json.dumps(X[row].tolist()),
+    }
+    if emb.labels is not None:
+        columns["labels"] = emb.labels.__getitem__
+    if emb.paths is not None:
+        columns["path"] = emb.paths.__getitem__
+    if emb.encoder is not None:
+        columns["encoder"] = lambda _row: emb.encoder
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows([value(row) for value in columns.values()] for row in range(len(emb)))
+
+
+def _read_rows(reader: csv.DictReader) -> Embeddings:
+    """Collect the rows, one float32 array each: Python floats would take eight times the room."""
+    names = list(reader.fieldnames or ())
+    vectors_in = vector_column(names, "embeddings")
+    beside = {role: find_column(role, names) for role in ("ids", "labels", "paths", "encoder")}
+    vectors: list[npt.NDArray[np.float32]] = []
+    texts: dict[str, list[str]] = {role: [] for role, name in beside.items() if name is not None}
+    for number, row in enumerate(reader):
+        where = f"{row_text(number, row.get(beside['ids'] or ''))} on line {reader.line_num}"
+        _check_fields(row, where)
+        vectors.append(_vector(row[vectors_in], where))
+        _check_width(vectors, where)
+        for role, column in texts.items():
+            column.append(row[str(beside[role])])
+    if not vectors:
+        raise TableError("has no rows below its header: give at least one.")
+    return Embeddings(
+        ids=np.asarray(texts["ids"]) if "ids" in texts else row_ids(len(vectors)),
+        X=np.stack(vectors),
+        labels=_labels(texts["labels"]) if "labels" in texts else None,
+        paths=np.asarray(texts["paths"]) if "paths" in texts else None,
+        encoder=_encoder(texts.get("encoder", [])),
+    )
+
+
+def _check_fields(row: dict[Any, Any], where: str) -> None:
+    """Refuse a row with more or fewer fields than the header; most often a list was not quoted."""
+    if None in row or None in row.values():
+        raise TableError(f"{where} has another number of fields than the header: quote the list.")
+
+
+def _vector(text: str, where: str) -> npt.NDArray[np.float32]:
+    """Parse one JSON list of numbers."""
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise TableError(f"{where} is broken JSON ({error}): write a list like [0.1, 0.2].") from error
+    if not isinstance(values, list) or not all(type(value) in (int, float) for value in values):
+        raise TableError(f"{where} is no list of numbers: write a list like [0.1, 0.2], with no gaps.")
+    with np.errstate(over="ignore"):
+        vector = np.asarray(values, dtype=np.float64).astype(np.float32)
+    if not np.isfinite(vector).all():
+        raise TableError(f"{where} has a NaN or an infinity: remove the row or fill the gap.")
+    return vector
+
+
+def _check_width(vectors: list[npt.NDArray[np.float32]], where: str) -> None:
+    """Refuse a row as soon as its width differs from the first one's."""
+    if len(vectors[-1]) != len(vectors[0]):
+        raise TableError(
+            f"{where} has {len(vectors[-1])} values and row 0 has {len(vectors[0])}: "
+            "give all rows the same width."
+        )
+
+
+def _labels(texts: list[str]) -> npt.NDArray[Any]:
+    """Return integers if every label is written the way an integer prints, texts otherwise ("007")."""
+    try:
+        numbers = [int(text) for text in texts]
+        same = all(str(number) == text for number, text in zip(numbers, texts, strict=True))
+        return np.asarray(numbers, dtype=np.int64) if same else np.asarray(texts)
+    except (ValueError, OverflowError):
+        return np.asarray(texts)
+
+
+def _encoder(texts: list[str]) -> str | None:
+    """Return the recipe that all rows share."""
+    for number, text in enumerate(texts):
+        if text != texts[0]:
+            raise TableError(
+                f"row {number} has another encoder than row 0: do not mix vectors of two encoders."
+            )
+    return texts[0] or None if texts else None
+
+
+@contextmanager
+def _any_field_size() -> Iterator[None]:
+    """Lift the csv module's limit of 131,072 characters a field: wide vectors need more."""
+    before = csv.field_size_limit(sys.maxsize)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)

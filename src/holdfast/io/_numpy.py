@@ -1,0 +1,83 @@
+"""Embeddings in NumPy's own files. Nothing in them is unpickled."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from holdfast.exceptions import TableError
+from holdfast.io._columns import find_column, vector_column
+from holdfast.io.embeddings import Embeddings, row_ids
+
+__all__ = ["read_npy", "read_npz", "write_npy", "write_npz"]
+
+
+def read_npy(path: Path) -> Embeddings:
+    """Read an array of shape (n, d), or of pictures (n, ...), as rows with their numbers for ids."""
+    with _damage_as_table_errors():
+        X = _rows(np.load(path, allow_pickle=False))
+    return Embeddings(ids=row_ids(len(X)), X=X)
+
+
+def write_npy(_emb: Embeddings, X: npt.NDArray, path: Path) -> None:
+    """Write the vectors alone."""
+    np.save(path, X, allow_pickle=False)
+
+
+def read_npz(path: Path) -> Embeddings:
+    """Read ``X`` and, where they are there, ``ids``, ``labels`` or ``y``, ``paths`` and ``encoder``."""
+    with _damage_as_table_errors(), np.load(path, allow_pickle=False) as archive:
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise TableError("is a single array and no .npz archive: rename it to .npy.")
+        X = _rows(archive[vector_column(archive.files, "X")])
+        beside = {role: _member(archive, role) for role in ("ids", "labels", "paths", "encoder")}
+    ids, encoder = beside["ids"], beside["encoder"]
+    return Embeddings(
+        ids=row_ids(len(X)) if ids is None else ids,
+        X=X,
+        labels=beside["labels"],
+        paths=beside["paths"],
+        encoder=None if encoder is None else str(encoder),
+    )
+
+
+def write_npz(emb: Embeddings, X: npt.NDArray, path: Path) -> None:
+    """Write ``X``, ``ids`` and what there is of ``labels``, ``paths`` and ``encoder``."""
+    optional = {"labels": emb.labels, "paths": emb.paths, "encoder": emb.encoder}
+    present = {name: np.asarray(value) for name, value in optional.items() if value is not None}
+    np.savez(path, allow_pickle=False, X=X, ids=emb.ids, **present)
+
+
+def _member(archive: Any, role: str) -> npt.NDArray | None:
+    """Return the array that plays `role`, if the archive has one."""
+    name = find_column(role, archive.files)
+    return None if name is None else archive[name]
+
+
+def _rows(X: npt.NDArray) -> npt.NDArray:
+    """Flatten pictures to rows; 8-bit pixels and any other numbers are welcome."""
+    return X.reshape(len(X), -1) if X.ndim > 2 and len(X) else X
+
+
+@contextmanager
+def _damage_as_table_errors() -> Iterator[None]:
+    """Turn what numpy and zipfile raise about foreign or damaged files into sentences."""
+    try:
+        yield
+    except TableError:
+        raise
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, MemoryError, NotImplementedError) as error:
+        if "pickle" in str(error):  # numpy's words for an array of Python objects, or for no array at all
+            sentence = (
+                "holds Python objects or no array at all: save plain arrays of numbers or texts instead."
+            )
+        else:
+            sentence = f"is damaged or no NumPy file ({str(error).rstrip('.')}): write it again."
+        raise TableError(sentence) from error
