@@ -29,9 +29,12 @@ def vector_column(available: Iterable[str], wanted: str) -> str:
     Raises
     ------
     TableError
-        If there is none; lists what there is and says what is wanted.
+        If there is none (lists what there is and says what is wanted), or if two columns share a name.
     """
     names = list(available)
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise TableError(f"two columns are named {twice[0]!r}: rename or drop one.")
     found = find_column("X", names)
     if found is None:
         raise TableError(f"no vectors among {', '.join(names) or 'no names at all'}: name them {wanted!r}.")

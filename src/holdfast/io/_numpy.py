@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -22,22 +23,29 @@ __all__ = ["read_npy", "read_npz", "write_npy", "write_npz"]
 def read_npy(path: Path) -> Embeddings:
     """Read an array of shape (n, d), or of pictures (n, ...), as rows with their numbers for ids."""
     with _damage_as_table_errors():
-        X = _rows(np.load(path, allow_pickle=False))
+        X = np.load(path, allow_pickle=False)
+        if not isinstance(X, np.ndarray):
+            X.close()
+            raise TableError("is an archive of arrays and no .npy file: rename it to .npz.")
+        X = _rows(X)
     return Embeddings(ids=row_ids(len(X)), X=X)
 
 
 def write_npy(_emb: Embeddings, X: npt.NDArray, path: Path) -> None:
     """Write the vectors alone."""
-    np.save(path, X, allow_pickle=False)
+    with path.open("wb") as stream:  # given a name, numpy would add a suffix to one it does not know (.NPY)
+        np.save(stream, X, allow_pickle=False)
 
 
 def read_npz(path: Path) -> Embeddings:
     """Read ``X`` and, where they are there, ``ids``, ``labels`` or ``y``, ``paths`` and ``encoder``."""
-    with _damage_as_table_errors(), np.load(path, allow_pickle=False) as archive:
-        if not isinstance(archive, np.lib.npyio.NpzFile):
+    with _damage_as_table_errors():
+        archive = np.load(path, allow_pickle=False)
+        if isinstance(archive, np.ndarray):
             raise TableError("is a single array and no .npz archive: rename it to .npy.")
-        X = _rows(archive[vector_column(archive.files, "X")])
-        beside = {role: _member(archive, role) for role in ("ids", "labels", "paths", "encoder")}
+        with archive:
+            X = _rows(archive[vector_column(archive.files, "X")])
+            beside = {role: _member(archive, role) for role in ("ids", "labels", "paths", "encoder")}
     ids, encoder = beside["ids"], beside["encoder"]
     return Embeddings(
         ids=row_ids(len(X)) if ids is None else ids,
@@ -52,7 +60,8 @@ def write_npz(emb: Embeddings, X: npt.NDArray, path: Path) -> None:
     """Write ``X``, ``ids`` and what there is of ``labels``, ``paths`` and ``encoder``."""
     optional = {"labels": emb.labels, "paths": emb.paths, "encoder": emb.encoder}
     present = {name: np.asarray(value) for name, value in optional.items() if value is not None}
-    np.savez(path, allow_pickle=False, X=X, ids=emb.ids, **present)
+    with path.open("wb") as stream:
+        np.savez(stream, allow_pickle=False, X=X, ids=emb.ids, **present)
 
 
 def _member(archive: Any, role: str) -> npt.NDArray | None:
@@ -63,7 +72,8 @@ def _member(archive: Any, role: str) -> npt.NDArray | None:
 
 def _rows(X: npt.NDArray) -> npt.NDArray:
     """Flatten pictures to rows; 8-bit pixels and any other numbers are welcome."""
-    return X.reshape(len(X), -1) if X.ndim > 2 and len(X) else X
+    X = np.atleast_1d(X)
+    return X.reshape(len(X), math.prod(X.shape[1:])) if X.ndim > 2 else X
 
 
 @contextmanager

@@ -91,10 +91,10 @@ def _vectors(values: npt.ArrayLike) -> npt.NDArray[np.float32]:
 def _texts(name: str, values: npt.ArrayLike, n: int) -> npt.NDArray[np.str_]:
     """Return a column of n texts; numbers are written out, gaps are refused."""
     column = _column(name, values, n)
-    gaps = [row for row, value in enumerate(column) if value is None] if column.dtype == object else []
-    texts = np.char.decode(column, "utf-8") if column.dtype.kind == "S" else column.astype(str)
-    gaps = gaps or np.flatnonzero(texts == "").tolist()
-    if gaps:
+    texts = np.char.decode(column, "utf-8", "replace") if column.dtype.kind == "S" else column.astype(str)
+    missing = [value is None or value != value for value in column] if column.dtype == object else False
+    gaps = np.flatnonzero((texts == "") | missing)  # None and NaN are how pandas marks a gap
+    if gaps.size:
         raise InputError(f"{name} is empty in row {gaps[0]}: give every row one.")
     return texts
 

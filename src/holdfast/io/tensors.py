@@ -97,20 +97,24 @@ def load_tensors(folder: str | os.PathLike[str]) -> tuple[dict[str, npt.NDArray]
     source = Path(folder)
     manifest = _read_manifest(source)
     _check_document(source, manifest)
-    path = source / _TENSORS
-    try:
-        if _file_sum(path) != manifest["sha256"]["tensors"]:
-            raise _damaged(path, "its checksum differs from the manifest's")
-        tensors = load_file(path)
-    except FileNotFoundError as error:
-        raise _damaged(path, "the file is missing") from error
-    except (OSError, SafetensorError, ValueError, KeyError) as error:
-        if isinstance(error, ModelFileError):
-            raise
-        raise _damaged(path, str(error)) from error
-    if {name: _layout(array) for name, array in tensors.items()} != manifest["tensors"]:
-        raise _damaged(path, "its tensors are not those that the manifest lists")
+    tensors = _read_tensors(source / _TENSORS, manifest["sha256"].get("tensors"))
+    if {name: _layout(array) for name, array in tensors.items()} != manifest.get("tensors"):
+        raise _damaged(source / _TENSORS, "its tensors are not those that the manifest lists")
     return tensors, manifest
+
+
+def _read_tensors(path: Path, expected_sum: object) -> dict[str, npt.NDArray]:
+    """Read the tensor file if its checksum is the expected one."""
+    try:
+        actual_sum = _file_sum(path)
+        tensors = load_file(path) if actual_sum == expected_sum else None
+    except FileNotFoundError as error:
+        raise _damaged(path, "it is missing") from error
+    except (OSError, SafetensorError) as error:
+        raise _damaged(path, str(error)) from error
+    if tensors is None:
+        raise _damaged(path, "its checksum differs from the manifest's")
+    return dict(tensors)
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
