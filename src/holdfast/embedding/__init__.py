@@ -1,0 +1,7 @@
+"""Images to vectors: encoders, and the pipeline that runs them over folders."""
+
+from holdfast.embedding.base import Encoder
+from holdfast.embedding.embedder import Embedder
+from holdfast.embedding.pipeline import FolderEmbedding, Quarantined, embed_folder
+
+__all__ = ["Embedder", "Encoder", "FolderEmbedding", "Quarantined", "embed_folder"]
