@@ -153,7 +153,7 @@ def test_a_foreign_parquet_file_is_one_line(tmp_path):
 
 
 def test_a_bad_row_in_a_later_block_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(_parquet, "_BLOCK_ROWS", 4)
+    monkeypatch.setattr(_parquet, "_READ_ROWS", 4)
     rows = [[1.0, 2.0] for _ in range(11)]
     for fault, sentence in (
         ([1.0], "row 9 has 1 values and row 0 has 2"),

@@ -97,7 +97,8 @@ def test_half_precision_that_overflows_is_refused(tmp_path, emb):
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_many_blocks(tmp_path, monkeypatch, dtype):
-    monkeypatch.setattr(_parquet, "_BLOCK_ROWS", 7)
+    monkeypatch.setattr(_parquet, "_ROWS_PER_GROUP", 7)
+    monkeypatch.setattr(_parquet, "_READ_ROWS", 3)
     emb = Embeddings(ids=np.arange(50).astype(str), X=np.arange(150).reshape(50, 3), labels=np.arange(50) % 3)
     write_embeddings(emb, tmp_path / "emb.parquet", dtype=dtype)
     assert_equal(read_embeddings(tmp_path / "emb.parquet"), emb)

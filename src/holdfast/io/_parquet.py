@@ -1,4 +1,4 @@
-"""Embeddings in Parquet: read and written in blocks of rows, so that only one copy of the vectors is held."""
+"""Embeddings in Parquet, read and written block by block so that little is held twice."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ from holdfast.io.embeddings import Embeddings, row_ids
 __all__ = ["read", "write"]
 
 _ENCODER_KEY = b"holdfast.encoder"
-_BLOCK_ROWS = 8192
+_ROWS_PER_GROUP = 8192
+_READ_ROWS = 2048
 
 
 def read(path: Path) -> Embeddings:
     """Read a Parquet file with a list column of vectors."""
     try:
-        with pq.ParquetFile(path) as file:
+        # Reading ahead would keep the whole column in memory beside the copy that is made of it.
+        with pq.ParquetFile(path, pre_buffer=False) as file:
             return _read(file)
     except pa.ArrowException as error:
         raise TableError(f"is damaged or no Parquet file ({_first_line(error)}): write it again.") from error
@@ -41,8 +43,8 @@ def write(emb: Embeddings, X: npt.NDArray, path: Path) -> None:
     )
     # Only labels repeat: a dictionary of ids, paths or vectors would cost time and save nothing.
     with pq.ParquetWriter(path, schema, use_dictionary=["label"], write_statistics=False) as writer:
-        for start in range(0, len(emb), _BLOCK_ROWS):
-            rows = slice(start, start + _BLOCK_ROWS)
+        for start in range(0, len(emb), _ROWS_PER_GROUP):
+            rows = slice(start, start + _ROWS_PER_GROUP)
             columns = [
                 pa.array(values[rows].tolist(), schema.field(name).type) for name, values in present.items()
             ]
@@ -86,7 +88,7 @@ def _read_vectors(file: pq.ParquetFile, name: str) -> npt.NDArray[np.float32]:
 def _blocks(file: pq.ParquetFile, name: str) -> Iterator[tuple[int, pa.Array]]:
     """Yield the number of a block's first row and its column of lists."""
     start = 0
-    for batch in file.iter_batches(batch_size=_BLOCK_ROWS, columns=[name]):
+    for batch in file.iter_batches(batch_size=_READ_ROWS, columns=[name]):
         # A column name with dots selects nested fields too; the one we want is found by its own name.
         column = batch.column(name)
         column = column.storage if isinstance(column, pa.ExtensionArray) else column
