@@ -108,21 +108,11 @@ class TransformersEncoder:
         preprocessing = Preprocessing.from_config(_read_json(preprocessor), str(preprocessor))
         weights = _weight_files(folder)
         model = _load(folder, architecture)
-        recipe = recipe_hash(
-            {
-                "model": {key: value for key, value in config.items() if key not in _SAYS_NOTHING_OF_VECTORS},
-                "weights": hash_files(weights),
-                "preprocessing": preprocessing.as_dict(),
-                "pooling": "cls",
-                "normalisation": "l2",
-                "precision": precision,
-            }
-        )
         return cls(
             model.eval().to(target),
             preprocessing,
             name=str(name_or_folder),
-            recipe=recipe,
+            recipe=_recipe(config, weights, preprocessing, precision),
             pooled=architecture.pooled,
             precision=precision,
         )
@@ -141,6 +131,21 @@ class TransformersEncoder:
         cls_token = output.pooler_output if self._pooled else output.last_hidden_state[:, 0]
         vectors: npt.NDArray[np.float32] = cls_token.float().cpu().numpy()
         return vectors
+
+
+def _recipe(
+    config: Mapping[str, Any], weights: list[Path], preprocessing: Preprocessing, precision: Precision
+) -> str:
+    return recipe_hash(
+        {
+            "model": {key: value for key, value in config.items() if key not in _SAYS_NOTHING_OF_VECTORS},
+            "weights": hash_files(weights),
+            "preprocessing": preprocessing.as_dict(),
+            "pooling": "cls",
+            "normalisation": "l2",
+            "precision": precision,
+        }
+    )
 
 
 def _forward_options(model: torch.nn.Module, preprocessing: Preprocessing) -> dict[str, bool]:
