@@ -1,0 +1,96 @@
+"""The first thing that is read: one title and a few sentences without a term of the trade."""
+
+from __future__ import annotations
+
+import statistics
+
+from holdfast.report.tree import Cluster, Comparison, Evidence, Headline, Summary
+
+__all__ = ["make_headline", "start_name"]
+
+_START_NAMES = {"kmeans": "k-means"}
+
+
+def make_headline(summary: Summary, clusters: tuple[Cluster, ...], comparison: Comparison | None) -> Headline:
+    """Say in plain language what was found, how far to trust it, and what training changed."""
+    title = f"{_count(summary.n_items, 'item')} in {_count(summary.n_clusters, 'cluster')}"
+    sentences = (
+        *_sizes(clusters),
+        _trust(summary),
+        *_outside(summary),
+        *_weakest(summary, clusters),
+        *_training(comparison),
+    )
+    return Headline(title, sentences)
+
+
+def start_name(name: str) -> str:
+    """Write the name of a start as people do."""
+    return _START_NAMES.get(name, name)
+
+
+def _sizes(clusters: tuple[Cluster, ...]) -> tuple[str, ...]:
+    if len(clusters) < 2:
+        return ()
+    sizes = sorted(cluster.size for cluster in clusters)
+    typical = round(statistics.median(sizes))
+    return (f"Clusters hold between {sizes[0]:,} and {sizes[-1]:,} items; a typical one holds {typical:,}.",)
+
+
+def _trust(summary: Summary) -> str:
+    sure = 1 - summary.doubtful / summary.n_items
+    if sure < 0.5:
+        return (
+            f"For {_percent(1 - sure)} of the items the other clusters together are as likely as their own: "
+            "compare the clusters' confidence rather than read it as it stands, and consider fewer of them."
+        )
+    if summary.doubtful == 0:
+        return "The model is more sure than not about every single item."
+    return (
+        f"The model is more sure than not about {_percent(sure)} of the items; "
+        f"{_count(summary.doubtful, 'item')} {'is' if summary.doubtful == 1 else 'are'} worth a second look."
+    )
+
+
+def _outside(summary: Summary) -> tuple[str, ...]:
+    return (f"{_count(summary.n_noise, 'item')} belong to no cluster.",) if summary.n_noise else ()
+
+
+def _weakest(summary: Summary, clusters: tuple[Cluster, ...]) -> tuple[str, ...]:
+    if len(clusters) < 3:
+        return ()
+    weakest = min(clusters, key=lambda cluster: cluster.confidence)
+    if weakest.doubtful < 0.05 or summary.doubtful > summary.n_items / 2:
+        return ()
+    doubtful = f"{_percent(weakest.doubtful)} of its {_count(weakest.size, 'item')}"
+    return (f"Look at cluster {weakest.number} first: {doubtful} could as well be elsewhere.",)
+
+
+def _training(comparison: Comparison | None) -> tuple[str, ...]:
+    if comparison is None or comparison.moved is None:
+        return ()
+    if comparison.moved == 0:
+        return (f"Training kept every item where the {start_name(comparison.name)} start had put it.",)
+    moved = f"Training moved {_count(comparison.moved, 'item')} ({_percent(comparison.share_moved)})"
+    return (f"{moved} away from the {start_name(comparison.name)} start{_evidence(comparison.evidence)}.",)
+
+
+def _evidence(evidence: tuple[Evidence, ...]) -> str:
+    by_role = {item.role: item.value for item in evidence}
+    if "start" not in by_role or "result" not in by_role:
+        return ""
+    verb = "raised" if by_role["result"] >= by_role["start"] else "lowered"
+    return f" and {verb} the label-free evidence from {by_role['start']:.3f} to {by_role['result']:.3f}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _percent(share: float) -> str:
+    """Write a share in percent, never rounding something to nothing or to everything."""
+    if 0 < share < 0.001:
+        return "less than 0.1 %"
+    if 0.999 < share < 1:
+        return "more than 99.9 %"
+    return f"{100 * share:.1f} %" if share < 0.1 or 0.9 < share < 1 else f"{100 * share:.0f} %"

@@ -1,0 +1,142 @@
+"""Which items to show: one pass over the rows, in blocks, then a few selections.
+
+Nothing here is ever n x n, and nothing n x k outlives its block: a million rows cost five vectors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Placement", "best_rows", "labels_of", "place"]
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.intp]
+
+_BLOCK_CELLS = 4_000_000  # rows x clusters held at once: 16 MB of float32
+
+
+@dataclass(frozen=True, eq=False)
+class Placement:
+    """Where every item stands.
+
+    Attributes
+    ----------
+    labels : ndarray of shape (n,)
+        Cluster of each item, -1 for none.
+    confidence, margin : ndarray of shape (n,)
+        Highest probability, and its lead over the second highest.
+    runner_up : ndarray of shape (n,)
+        The most probable cluster other than the item's own; -1 with a single cluster.
+    own_cosine : ndarray of shape (n,)
+        Cosine between the item and its centre in the latent; -inf for items without a cluster.
+    foreign : ndarray of shape (k, m)
+        Rows of other clusters closest to each centre, nearest first, -1 where there are fewer.
+    """
+
+    labels: Ints
+    confidence: Floats
+    margin: Floats
+    runner_up: Ints
+    own_cosine: Floats
+    foreign: Ints
+
+
+def labels_of(model: Any, X: npt.NDArray) -> Ints:
+    """Return the labels of the rows: the fitted ones where they belong to these rows, else predicted."""
+    fitted = getattr(model, "labels_", None)
+    if fitted is None or len(fitted) != len(X):
+        fitted = model.predict(X)
+    return np.asarray(fitted).astype(np.intp)
+
+
+def unit(rows: npt.NDArray) -> Floats:
+    """Scale rows to length one; a zero row stays zero."""
+    rows = np.asarray(rows, dtype=np.float32)
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    length[length == 0] = 1
+    return np.asarray(rows / length, dtype=np.float32)
+
+
+def place(model: Any, X: npt.NDArray, labels: Ints, n_foreign: int) -> Placement:
+    """Ask the model about every row once, in blocks.
+
+    Parameters
+    ----------
+    model : fitted estimator
+        Needs `transform`, `predict_proba` and `cluster_centers_` of shape (k, d_z).
+    X : ndarray of shape (n, d)
+        The rows; a memory map is read block by block.
+    labels : ndarray of shape (n,)
+        Cluster of each row, -1 for none.
+    n_foreign : int
+        How many rows of other clusters to keep for each centre.
+
+    Returns
+    -------
+    Placement
+    """
+    n = len(X)
+    centres = unit(model.cluster_centers_)
+    confidence, margin, own = (np.empty(n, np.float32) for _ in range(3))
+    runner_up = np.empty(n, np.intp)
+    foreign = _NearestForeign(len(centres), n_foreign)
+    step = max(256, min(8192, _BLOCK_CELLS // max(len(centres), 1)))
+    for start in range(0, n, step):
+        rows = slice(start, min(start + step, n))
+        block = np.asarray(X[rows], dtype=np.float32)
+        proba = np.array(model.predict_proba(block), dtype=np.float32)  # a copy: it is written to
+        confidence[rows], margin[rows], runner_up[rows] = _certainty(proba, labels[rows])
+        cosine = unit(model.transform(block)) @ centres.T
+        own[rows] = _take_own(cosine, labels[rows])
+        foreign.see(cosine, start)
+    return Placement(labels, confidence, margin, runner_up, own, foreign.rows)
+
+
+def _certainty(proba: Floats, labels: Ints) -> tuple[Floats, Floats, Ints]:
+    """Return the highest probability, its lead over the second, and the best cluster other than the own."""
+    if proba.shape[1] == 1:
+        return proba[:, 0], proba[:, 0], np.full(len(proba), -1, np.intp)
+    two = np.partition(proba, -2, axis=1)[:, -2:]
+    _take_own(proba, labels)
+    return two[:, 1], two[:, 1] - two[:, 0], proba.argmax(axis=1)
+
+
+def _take_own(scores: Floats, labels: Ints) -> Floats:
+    """Return each row's score for its own cluster and leave -inf in its place, so that others remain."""
+    inside = np.flatnonzero(labels >= 0)
+    taken = np.full(len(scores), -np.inf, np.float32)
+    taken[inside] = scores[inside, labels[inside]]
+    scores[inside, labels[inside]] = -np.inf
+    return taken
+
+
+class _NearestForeign:
+    """The m best rows for each of k columns over a stream of blocks."""
+
+    def __init__(self, n_columns: int, keep: int) -> None:
+        self.scores = np.full((n_columns, keep), -np.inf, np.float32)
+        self.rows: Ints = np.full((n_columns, keep), -1, np.intp)
+
+    def see(self, scores: Floats, first_row: int) -> None:
+        """Merge one block of shape (b, k); -inf never enters."""
+        keep = self.scores.shape[1]
+        cut = max(len(scores) - keep, 0)
+        best = np.argpartition(scores, cut, axis=0)[cut:] if cut else np.arange(len(scores))[:, None]
+        best = np.broadcast_to(best, (len(best), scores.shape[1]))
+        seen = np.hstack([self.scores, np.take_along_axis(scores, best, axis=0).T])
+        rows = np.hstack([self.rows, best.T + first_row])
+        order = np.argsort(-seen, axis=1, kind="stable")[:, :keep]
+        self.scores = np.take_along_axis(seen, order, axis=1)
+        rows = np.take_along_axis(rows, order, axis=1)
+        self.rows = np.where(np.isfinite(self.scores), rows, -1)
+
+
+def best_rows(score: npt.NDArray, labels: Ints, n_clusters: int, keep: int) -> list[Ints]:
+    """Return for each cluster the rows with the highest score, best first (ties: lower row first)."""
+    order = np.lexsort((-score, labels))
+    ends = np.searchsorted(labels[order], np.arange(n_clusters + 1))
+    return [order[ends[c] : min(ends[c] + keep, ends[c + 1])] for c in range(n_clusters)]
