@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from holdfast.report import plots
-from holdfast.report.compare import compose, find_moves
+from holdfast.report.compare import compare, compose, find_moves
 from holdfast.report.headline import make_headline
-from holdfast.report.history import curves_of
+from holdfast.report.history import curves_of, remarks_of
 from holdfast.report.members import best_rows, place
 from holdfast.report.palette import NO_CLUSTER, colour
 from holdfast.report.pictures import make_album, make_sheet
@@ -228,14 +228,40 @@ def test_curves_keep_gaps_and_skip_what_is_no_number():
     history = [
         {"epoch": 0, "loss": 2.0, "evidence": 0.5, "phase": "pretrain", "note": True},
         {"epoch": 1, "loss": math.nan, "evidence": np.float32(0.6), "once": 3.0},
-        {"epoch": 2, "loss": 1.0},
+        {"epoch": 2, "loss": 1.0, "reason": "no better score for 15 epochs", "verdict": "stop"},
     ]
+    for entry in history:
+        entry |= {"score": entry.get("evidence"), "learning_rate": 0.001, "used": 1.0}
     curves = {c.key: c for c in curves_of(history)}
-    assert list(curves) == ["loss", "evidence"]
+    assert list(curves) == ["loss", "evidence"]  # a copy and a constant are no news
     assert curves["loss"].values == (2.0, None, 1.0)
     assert curves["loss"].epochs == (0.0, 1.0, 2.0)
     assert curves["evidence"].values == (0.5, pytest.approx(0.6), None)
     assert curves_of(None) == ()
+    assert remarks_of(history) == ("Epoch 2, stop: no better score for 15 epochs.",)
+    assert remarks_of([], {"start": 2.0, "result": 2.0}) == ()
+    assert remarks_of([{"epoch": 1}], {"start": 2.0, "result": 2.0}) == (
+        "No epoch surpassed the evidence of the start, so the start was returned.",
+    )
+    assert [c.mark for c in curves_of(history, returned=0.5)] == [None, 0]
+    assert 'class="mark"' in str(plots.curve(curves_of(history, returned=0.5)[1]))
+
+
+def test_evidence_is_in_the_order_of_events():
+    class Model:
+        start_ = "graph"
+        evidence_ = {"result": 2.2, "start": 2.0, "graph": 2.1, "kmeans": math.nan}  # noqa: RUF012
+
+    found = compare(Model(), 5, None, lambda rows: ()).evidence
+    assert [(e.name, e.role) for e in found] == [
+        ("graph", "candidate"),
+        ("start of training", "start"),
+        ("result", "result"),
+    ]
+    del Model.evidence_["start"]
+    assert [e.role for e in compare(Model(), 5, None, lambda rows: ()).evidence] == ["start", "result"]
+    places = [float(part.split('"')[0]) for part in str(plots.levels(found)).split('<circle cx="')[1:]]
+    assert places[1] < places[0] < places[2]
 
 
 def test_a_curve_is_drawn_in_pieces_around_its_gaps():
@@ -244,8 +270,7 @@ def test_a_curve_is_drawn_in_pieces_around_its_gaps():
     svg = str(plots.curve(curve))
     assert svg.count("<polyline") == 2
     assert 'aria-label="Loss, all terms: from 1 to 2 over 5 epochs"' in svg
-    (flat,) = curves_of([{"loss": 0.0}, {"loss": 0.0}])
-    assert "nan" not in str(plots.curve(flat))
+    assert curves_of([{"loss": 0.0}, {"loss": 0.0}]) == ()
 
 
 def test_columns_are_as_tall_as_their_values():

@@ -14,7 +14,7 @@ from holdfast.exceptions import InputError
 from holdfast.io import Embeddings
 from holdfast.report.compare import Moves, agree, as_text, compare, compose, find_moves, start_labels_of
 from holdfast.report.headline import make_headline, start_name
-from holdfast.report.history import curves_of
+from holdfast.report.history import curves_of, remarks_of
 from holdfast.report.members import Ints, Placement, best_rows, labels_of, place, unit
 from holdfast.report.pictures import Album, ImageOf, make_album, make_sheet
 from holdfast.report.project import project, sample_rows
@@ -105,14 +105,17 @@ class _Builder:
         summary = self._summary()
         moves = self.selection.moves
         comparison = compare(self.model, len(self.emb), moves, self._members)
-        start = start_name(comparison.name if comparison else "start")
+        history = getattr(self.model, "history_", None)
+        evidence = getattr(self.model, "evidence_", None) or {}
+        start = start_name(comparison.name if comparison else "first")
         return Report(
             headline=make_headline(summary, clusters, comparison),
             summary=summary,
             clusters=clusters,
             doubtful=self._members(self.selection.doubtful),
             map=self._map(),
-            curves=curves_of(getattr(self.model, "history_", None)),
+            curves=curves_of(history, evidence.get("result")),
+            remarks=remarks_of(history, evidence),
             comparison=comparison,
             agreement=agree(self.truth, self.labels, self.start, start),
             recipe=make_recipe(self.model, self.run),

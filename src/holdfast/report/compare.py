@@ -11,6 +11,7 @@ import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
 from holdfast import metrics
+from holdfast.report.headline import start_name
 from holdfast.report.members import Ints
 from holdfast.report.tree import Agreement, Comparison, Composition, Evidence, Flow, Member, Scores
 
@@ -115,7 +116,7 @@ def compare(
     evidence = _evidence(model)
     if moves is None and not evidence:
         return None
-    name = str(getattr(model, "start_", None) or "start")
+    name = str(getattr(model, "start_", None) or "first")
     if moves is None:
         return Comparison(name, n_items, None, 0, evidence, (), 0, (), (), ())
     rows, matrix = _ordered_matrix(moves)
@@ -145,16 +146,15 @@ def _ordered_matrix(moves: Moves) -> tuple[tuple[int | None, ...], tuple[tuple[i
 
 def _evidence(model: Any) -> tuple[Evidence, ...]:
     found = getattr(model, "evidence_", None) or {}
-    start = getattr(model, "start_", None)
-    return tuple(
-        Evidence(str(name), float(value), "start" if name == start else _role(str(name)))
+    # Training may begin with a little less than the start it chose: the model has to learn it first.
+    start = "start" if "start" in found else getattr(model, "start_", None)
+    roles = {start: "start", "result": "result"}
+    listed = [
+        Evidence(start_name(str(name)), float(value), roles.get(name, "candidate"))
         for name, value in found.items()
         if value is not None and np.isfinite(value)
-    )
-
-
-def _role(name: str) -> str:
-    return "result" if name in {"result", "final", "trained"} else "other"
+    ]
+    return tuple(sorted(listed, key=lambda item: ("candidate", "start", "result").index(item.role)))
 
 
 def agree(truth: npt.NDArray | None, labels: Ints, start: Ints | None, start_name: str) -> Agreement | None:

@@ -8,7 +8,7 @@ from holdfast.report.tree import Cluster, Comparison, Evidence, Headline, Summar
 
 __all__ = ["make_headline", "start_name"]
 
-_START_NAMES = {"kmeans": "k-means"}
+_START_NAMES = {"kmeans": "k-means", "start": "start of training"}
 
 
 def make_headline(summary: Summary, clusters: tuple[Cluster, ...], comparison: Comparison | None) -> Headline:
@@ -79,8 +79,11 @@ def _evidence(evidence: tuple[Evidence, ...]) -> str:
     by_role = {item.role: item.value for item in evidence}
     if "start" not in by_role or "result" not in by_role:
         return ""
-    verb = "raised" if by_role["result"] >= by_role["start"] else "lowered"
-    return f" and {verb} the label-free evidence from {by_role['start']:.3f} to {by_role['result']:.3f}"
+    before, after = (f"{by_role[role]:.3f}" for role in ("start", "result"))
+    if before == after:
+        return f" and left the label-free evidence at {after}"
+    verb = "raised" if by_role["result"] > by_role["start"] else "lowered"
+    return f" and {verb} the label-free evidence from {before} to {after}"
 
 
 def _count(number: int, noun: str) -> str:

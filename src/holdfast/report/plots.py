@@ -15,14 +15,14 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from holdfast.report.palette import colour
-from holdfast.report.tree import ClusterMap, Comparison, Curve, MapPoint
+from holdfast.report.tree import ClusterMap, Comparison, Curve, Evidence, MapPoint
 
-__all__ = ["Bar", "columns", "curve", "matrix", "scatter", "spark"]
+__all__ = ["Bar", "columns", "curve", "levels", "matrix", "scatter", "spark"]
 
 Scale = Callable[[float], float]
 Place = tuple[float, float]
 
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 8, 12, 26  # margins of an axis plot
+_LEFT, _RIGHT, _TOP, _BOTTOM = 54, 8, 12, 26  # margins of an axis plot
 
 
 @dataclass(frozen=True)
@@ -92,12 +92,46 @@ def curve(signal: Curve) -> Markup:
     marks.append(
         f'<circle class="end" cx="{x_of(signal.epochs[end]):.1f}" cy="{y_of(present[-1]):.1f}" r="3"/>'
     )
+    if signal.mark is not None and (value := signal.values[signal.mark]) is not None:
+        place = f'cx="{x_of(signal.epochs[signal.mark]):.1f}" cy="{y_of(value):.1f}"'
+        marks.append(
+            f'<circle class="mark" {place} r="5"><title>returned: epoch '
+            f"{signal.epochs[signal.mark]:g}</title></circle>"
+        )
     axis = f'<text class="x start" x="{_LEFT}" y="{height - 9}">epoch {first:g}</text>'
     axis += f'<text class="x end" x="{width - _RIGHT}" y="{height - 9}">{last:g}</text>'
     label = f"{signal.title}: from {present[0]:.4g} to {present[-1]:.4g} over {len(signal.epochs)} epochs"
     return _svg(
         width, height, label, [_grid(ticks, y_of, width, signal.is_share), *marks, axis], css="plot curve"
     )
+
+
+def levels(evidence: Sequence[Evidence]) -> Markup:
+    """Draw scores as points on one scale, which need not begin at zero: they are close to each other."""
+    width, pitch, left, right = 560, 34, 150, 70
+    values = [item.value for item in evidence]
+    pad = 0.12 * (max(values) - min(values)) or 0.05 * (abs(values[0]) or 1)
+    ticks = _ticks(min(values) - pad, max(values) + pad, 3)
+    height, span = pitch * len(evidence) + _BOTTOM, ticks[-1] - ticks[0]
+
+    def x_of(value: float) -> float:
+        return left + (width - left - right) * (value - ticks[0]) / span
+
+    parts = []
+    for tick in ticks:
+        x = x_of(tick)
+        parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="4" y2="{height - _BOTTOM}"/>')
+        parts.append(f'<text class="x" x="{x:.1f}" y="{height - 9}">{tick:.6g}</text>')
+    for i, item in enumerate(evidence):
+        y, x = pitch * (i + 0.5), x_of(item.value)
+        parts.append(
+            f'<g class="{item.role}">'
+            f'<text class="y" x="{left - 14}" y="{y + 4:.1f}">{escape(item.name)}</text>'
+            f'<line x1="{left}" x2="{x:.1f}" y1="{y}" y2="{y}"/><circle cx="{x:.1f}" cy="{y}" r="6"/>'
+            f'<text class="value" x="{width - right + 14}" y="{y + 4:.1f}">{item.value:.4g}</text></g>'
+        )
+    label = "Evidence: " + ", ".join(f"{item.name} {item.value:.4g}" for item in evidence)
+    return _svg(width, height, label, parts, css="plot levels")
 
 
 def spark(histogram: Sequence[int], label: str) -> Markup:

@@ -150,18 +150,22 @@ class ClusterMap:
 
 @dataclass(frozen=True)
 class Curve:
-    """One signal of the training history; a value is None where an epoch did not report it."""
+    """One signal of the training history; a value is None where an epoch did not report it.
+
+    `mark` is the position of the state that the fit returned, where that is known.
+    """
 
     key: str
     title: str
     epochs: tuple[float, ...]
     values: tuple[float | None, ...]
     is_share: bool
+    mark: int | None = None
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """The label-free score of one partition; `role` is "start", "result" or "other"."""
+    """The label-free score of one partition; `role` is "start", "result" or "candidate"."""
 
     name: str
     value: float
@@ -195,7 +199,7 @@ class Comparison:
     n_items: int
     moved: int | None
     n_start: int
-    evidence: tuple[Evidence, ...]
+    evidence: tuple[Evidence, ...]  # candidates for the start, the start, the result
     flows: tuple[Flow, ...]
     n_flows: int
     rows: tuple[int | None, ...]
@@ -286,6 +290,7 @@ class Report:
     doubtful: tuple[Member, ...]
     map: ClusterMap
     curves: tuple[Curve, ...]
+    remarks: tuple[str, ...]
     comparison: Comparison | None
     agreement: Agreement | None
     recipe: Recipe
