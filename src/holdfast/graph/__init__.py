@@ -1,0 +1,17 @@
+"""Neighbours, weighted graphs, communities and k-means starts: what a partition is built from."""
+
+from holdfast.graph.communities import communities, communities_at
+from holdfast.graph.jaccard import adjacency, jaccard_graph
+from holdfast.graph.kmeans import kmeans
+from holdfast.graph.neighbours import Neighbours, nearest_neighbours, unit_rows
+
+__all__ = [
+    "Neighbours",
+    "adjacency",
+    "communities",
+    "communities_at",
+    "jaccard_graph",
+    "kmeans",
+    "nearest_neighbours",
+    "unit_rows",
+]

@@ -11,13 +11,13 @@ from sknetwork.clustering import Louvain
 __all__ = ["communities", "communities_at"]
 
 _LOWEST, _HIGHEST, _STEPS = 1e-3, 64.0, 18
-_USEFUL_SHARE = 0.1  # of the mean cluster size n / K; a smaller community is a fragment, not a cluster
 
 
 @dataclass(frozen=True, eq=False)
 class _Cut:
-    """One partition of the graph and how many of its communities are large enough to be clusters."""
+    """One partition of the graph and which of its communities are large enough to be clusters."""
 
+    resolution: float
     labels: np.ndarray
     useful: np.ndarray
 
@@ -47,12 +47,15 @@ def communities(graph: sparse.csr_matrix, resolution: float, seed: int) -> np.nd
     return np.asarray(louvain.fit_predict(graph), dtype=np.int64)
 
 
-def communities_at(graph: sparse.csr_matrix, n_clusters: int, *, seed: int = 0) -> np.ndarray:
-    """Communities of a graph at a wanted count, by bisection of the resolution on a log scale.
+def communities_at(
+    graph: sparse.csr_matrix, n_clusters: int, *, useful_share: float = 0.25, n_orders: int = 1, seed: int = 0
+) -> list[np.ndarray]:
+    """Partitions of a graph into a wanted number of communities, one for each random order of its nodes.
 
-    Fragments (below a tenth of the mean size) join the community they are best connected to; where
-    no resolution gives the wanted count, the next larger partition is merged down, best connected
-    pair first.
+    The resolution is bisected on a log scale, beginning where the last order ended, until the
+    wanted number of communities is of useful size. The rest, fragments, join the community they are best
+    connected to; where no resolution gives the wanted count, the next larger partition is merged down,
+    best connected pair first.
 
     Parameters
     ----------
@@ -60,43 +63,48 @@ def communities_at(graph: sparse.csr_matrix, n_clusters: int, *, seed: int = 0) 
         Symmetric weights.
     n_clusters : int
         How many communities are wanted.
+    useful_share : float, default=0.25
+        Share of the mean size ``n / n_clusters`` below which a community is a fragment.
+    n_orders : int, default=1
+        Partitions wanted. The order in which Louvain visits the nodes moves its answer by some points.
     seed : int, default=0
-        Fixes the order in which nodes are visited.
+        Fixes the orders.
 
     Returns
     -------
-    ndarray of shape (n,), int64
-        Numbers from 0; fewer than ``n_clusters`` of them only where the graph itself has fewer nodes
-        with an edge.
+    list of ndarray of shape (n,), int64
+        Numbers from 0; fewer than ``n_clusters`` of them only where no resolution reaches that many.
 
     References
     ----------
     .. [1] Blondel et al., "Fast unfolding of communities in large networks", 2008.
     """
-    cut = _bisect(graph, n_clusters, seed)
-    labels = _absorb_fragments(graph, cut)
-    return _merge_down(graph, labels, n_clusters)
+    partitions, guess = [], 1.0
+    useful = max(2.0, useful_share * graph.shape[0] / n_clusters)
+    for order in range(n_orders):
+        cut = _bisect(graph, n_clusters, useful, guess, seed + order)
+        guess = cut.resolution
+        partitions.append(_merge_down(graph, _absorb_fragments(graph, cut), n_clusters))
+    return partitions
 
 
-def _bisect(graph: sparse.csr_matrix, n_clusters: int, seed: int) -> _Cut:
+def _bisect(graph: sparse.csr_matrix, n_clusters: int, useful: float, guess: float, seed: int) -> _Cut:
     low, high = np.log(_LOWEST), np.log(_HIGHEST)
-    best: _Cut | None = None
+    best = cut = _cut(graph, guess, useful, seed)
     for _ in range(_STEPS):
-        middle = (low + high) / 2
-        cut = _cut(graph, float(np.exp(middle)), n_clusters, seed)
-        if best is None or _is_closer(cut, best, n_clusters):
-            best = cut
         if cut.count == n_clusters:
-            break
+            return cut
+        middle = float(np.log(cut.resolution))
         low, high = (middle, high) if cut.count < n_clusters else (low, middle)
-    assert best is not None  # noqa: S101 - the loop runs at least once
+        cut = _cut(graph, float(np.exp((low + high) / 2)), useful, seed)
+        if _is_closer(cut, best, n_clusters):
+            best = cut
     return best
 
 
-def _cut(graph: sparse.csr_matrix, resolution: float, n_clusters: int, seed: int) -> _Cut:
+def _cut(graph: sparse.csr_matrix, resolution: float, useful: float, seed: int) -> _Cut:
     labels = communities(graph, resolution, seed)
-    sizes = np.bincount(labels)
-    return _Cut(labels, sizes >= max(2.0, _USEFUL_SHARE * len(labels) / n_clusters))
+    return _Cut(resolution, labels, np.bincount(labels) >= useful)
 
 
 def _is_closer(cut: _Cut, best: _Cut, n_clusters: int) -> bool:

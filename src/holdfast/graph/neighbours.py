@@ -83,7 +83,7 @@ def nearest_neighbours(X: np.ndarray, k: int) -> Neighbours:
 def _torch_top(rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     data = torch.from_numpy(rows)
     block = max(1, _BLOCK_ENTRIES // len(rows))
-    tops = [torch.topk(part @ data.T, k, dim=1) for part in data.split(block)]
+    tops = [torch.topk(part @ data.T, k, dim=1) for part in torch.split(data, block)]
     return torch.cat([t.values for t in tops]).numpy(), torch.cat([t.indices for t in tops]).numpy()
 
 

@@ -1,0 +1,54 @@
+"""holdfast clusters image collections without labels, and its labels hold.
+
+Names are imported when they are first used: ``import holdfast`` itself loads neither torch nor
+scikit-learn.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from holdfast.cluster import DEC
+    from holdfast.embedding import Embedder
+    from holdfast.io import Embeddings, read_embeddings, write_embeddings
+    from holdfast.persistence import load, save
+    from holdfast.training import ConvergenceMonitor
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DEC",
+    "ConvergenceMonitor",
+    "Embedder",
+    "Embeddings",
+    "__version__",
+    "load",
+    "read_embeddings",
+    "save",
+    "write_embeddings",
+]
+
+_HOME = {
+    "ConvergenceMonitor": "holdfast.training",
+    "DEC": "holdfast.cluster",
+    "Embedder": "holdfast.embedding",
+    "Embeddings": "holdfast.io",
+    "load": "holdfast.persistence",
+    "read_embeddings": "holdfast.io",
+    "save": "holdfast.persistence",
+    "write_embeddings": "holdfast.io",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'holdfast' has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

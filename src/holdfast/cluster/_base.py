@@ -1,0 +1,154 @@
+"""What every estimator of holdfast shares: checked input, soft and hard answers, canonical numbers."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, Self
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from holdfast._validation import check_finite
+from holdfast.exceptions import InputError
+from holdfast.nn import Clusterer
+from holdfast.training.batches import Rows, map_blocks
+
+__all__ = ["BaseClusterer", "canonical_order"]
+
+
+def canonical_order(labels: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """Order clusters by size, largest first, then by centre, so that a seed fixes their numbers.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n,)
+        Present numbers.
+    centres : ndarray of shape (k, d_z)
+
+    Returns
+    -------
+    ndarray of shape (k,)
+        Present number of the cluster that becomes number 0, 1, ...
+    """
+    sizes = np.bincount(labels, minlength=len(centres))
+    return np.lexsort((*centres.T[::-1], -sizes))
+
+
+class BaseClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
+    """A scikit-learn clusterer whose fitted state is one :class:`holdfast.nn.Clusterer`.
+
+    A family implements ``_fit_rows``; the rest is here. Answers are computed in blocks of fixed shape, so
+    that a row gets the same answer, to the last bit, whatever it is asked together with.
+    """
+
+    module_: Clusterer
+    labels_: np.ndarray
+    n_clusters_: int
+
+    @abstractmethod
+    def _fit_rows(self, X: np.ndarray) -> None:
+        """Learn from checked rows (n, d) float32 and set every fitted attribute."""
+
+    @abstractmethod
+    def get_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Offer the fitted state for :func:`holdfast.save`: arrays by name, and plain values."""
+
+    @abstractmethod
+    def set_state(self, tensors: dict[str, np.ndarray], manifest: dict[str, Any]) -> None:
+        """Take the state that ``get_state`` offered; for :func:`holdfast.load`."""
+
+    def fit(self, X: Any, y: object = None) -> Self:  # noqa: ARG002 - scikit-learn's signature
+        """Cluster the rows of ``X``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+            Embeddings: NumPy array, memory map or torch tensor; float32 is used without a copy.
+        y : ignored
+            Present for scikit-learn's conventions. True labels never enter a fit.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        InputError
+            If rows are not finite, all equal, or fewer than the clusters asked for.
+        """
+        self._fit_rows(self._check_rows(X, reset=True))
+        return self
+
+    def fit_predict(self, X: Any, y: object = None, **kwargs: Any) -> np.ndarray:  # noqa: ARG002
+        """Cluster the rows of ``X`` and return ``labels_``, of shape (n,)."""
+        return self.fit(X).labels_
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Give the number of the nearest cluster to every row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+
+        Returns
+        -------
+        ndarray of shape (n,), int64
+        """
+        return self._map(X, lambda x: self.module_.assign(x))
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Soft assignment ``q`` of every row to every cluster.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+
+        Returns
+        -------
+        ndarray of shape (n, k), float32
+            Rows sum to one.
+        """
+        return self._map(X, lambda x: self.module_(x))
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Map rows to the latent in which ``cluster_centers_`` live.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+
+        Returns
+        -------
+        ndarray of shape (n, d_z), float32
+        """
+        return self._map(X, lambda x: self.module_.encode(x))
+
+    def _map(self, X: Any, function: Any) -> np.ndarray:
+        check_is_fitted(self)
+        rows = Rows(self._check_rows(X, reset=False), self.module_.device)
+        return np.asarray(map_blocks(function, rows))
+
+    def _check_rows(self, X: Any, *, reset: bool) -> np.ndarray:
+        """Return ``X`` as a finite float32 array of the right width, or say in a sentence what is wrong."""
+        if isinstance(X, torch.Tensor):
+            X = X.detach().cpu().numpy()
+        try:
+            rows = validate_data(
+                self, X, reset=reset, dtype=np.float32, order="C", ensure_all_finite=False,
+                ensure_min_samples=2 if reset else 1,
+            )  # fmt: skip
+        except ValueError as error:
+            raise InputError(str(error)) from error
+        check_finite(rows, "X")
+        return np.asarray(rows)
+
+    @property
+    def _n_features_out(self) -> int:
+        return int(self.module_.encoder.latent_dim)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags

@@ -1,0 +1,241 @@
+"""One run of deep embedded clustering, from checked rows to a result: no estimator, no files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor
+
+from holdfast.cluster._stages import Corruption, Denoising, FollowStart, Joint
+from holdfast.cluster._start import Start, find_neighbours, find_starts
+from holdfast.evidence import evidence
+from holdfast.exceptions import InputError
+from holdfast.functional.assignment import calibrated_temperature, cosine_similarity
+from holdfast.functional.geometry import LIFT_UP_TO, mean_row, principal_directions, root_mean_square
+from holdfast.graph import Neighbours, jaccard_graph
+from holdfast.nn import Assignment, Autoencoder, Clusterer, Encoder, Preparation, Projection
+from holdfast.training import ConvergenceMonitor, LoopResult, Stage, run_epochs
+from holdfast.training.batches import Rows, map_blocks, resolve_device
+
+__all__ = ["DecConfig", "DecResult", "continue_dec", "empty_module", "fit_dec"]
+
+_LATENT = 128  # widest latent of the projection
+_START_CONFIDENCE = 0.7  # mean of max q at the start; below 3 / k the target would be noise
+
+
+@dataclass(frozen=True)
+class DecConfig:
+    """The parameters of :class:`holdfast.DEC`, resolved: no "auto", no random state object."""
+
+    n_clusters: int
+    init: str
+    encoder: str
+    hidden_dims: tuple[int, ...]
+    noise: str
+    noise_level: float
+    pretrain_epochs: int
+    max_epochs: int
+    target_update_interval: int
+    batch_size: int
+    tol: float
+    alpha: float
+    assignment: Assignment
+    neighbour_weight: float
+    learning_rate: float
+    n_init: int
+    select: str
+    device: str
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class DecResult:
+    """What a run learned.
+
+    Attributes
+    ----------
+    module : Clusterer
+        In its final state.
+    starts : list of Start
+        Those made, the one used first.
+    start_labels : ndarray of shape (n,)
+        The partition the joint training began with.
+    evidence : dict of str to float
+        Scores of each start made, by name, of the partition begun with (``"start"``), and of the
+        ``"result"``.
+    training : LoopResult
+        How the joint training went.
+    """
+
+    module: Clusterer
+    starts: list[Start]
+    start_labels: np.ndarray
+    evidence: dict[str, float]
+    training: LoopResult
+
+
+class _Run:
+    """The rows of one run and what its stages share."""
+
+    def __init__(self, X: np.ndarray, config: DecConfig, prepare: Preparation | None = None) -> None:
+        self.config = config
+        self.X = X
+        mean = mean_row(X) if prepare is None else prepare.mean.cpu().numpy()
+        scale = root_mean_square(X, mean)
+        if scale == 0:
+            raise InputError(
+                f"all {len(X)} rows are equal, so there is nothing to tell apart; "
+                "check how the embeddings were made."
+            )
+        self.mean, self.scale = mean, scale
+        self.rows = Rows(X, resolve_device(config.device))
+        self.generator = torch.Generator().manual_seed(config.seed)
+        self.corrupt = Corruption(config.noise, config.noise_level, self.generator)
+        self.neighbours: Neighbours = find_neighbours(X, mean, scale, config.n_clusters)
+
+    def train(
+        self, stage: Stage, monitor: ConvergenceMonitor, max_epochs: int, keep: str = "best"
+    ) -> LoopResult:
+        """Put one stage through the loop."""
+        rate, parameters = self.config.learning_rate, list(stage.module.parameters())
+        return run_epochs(
+            stage,
+            lambda factor: torch.optim.Adam(parameters, lr=rate * factor),
+            monitor,
+            max_epochs=max_epochs,
+            batch_size=self.config.batch_size,
+            generator=self.generator,
+            keep="last" if keep == "last" else "best",
+        )
+
+
+def fit_dec(X: np.ndarray, config: DecConfig) -> DecResult:
+    """Cluster rows: encoder, start, warm start, joint training.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, d), float32
+        Finite rows, at least ``config.n_clusters`` of them.
+    config : DecConfig
+
+    Returns
+    -------
+    DecResult
+
+    Raises
+    ------
+    InputError
+        If all rows are equal.
+    """
+    run = _Run(X, config)
+    module = _build(run)
+    if isinstance(module.encoder, Autoencoder):
+        run.train(Denoising(module, run.rows, run.corrupt), ConvergenceMonitor(), config.pretrain_epochs)
+    starts = _find_starts(run, module)
+    _warm_start(run, module, starts[0].labels)
+    labels = _answers(run, module)
+    training = _join(run, module, config.max_epochs)
+    scores = {start.name: start.evidence.value for start in starts}
+    scores["start"] = _score(run, labels)
+    scores["result"] = _score(run, _answers(run, module))
+    return DecResult(module, starts, labels, scores, training)
+
+
+def continue_dec(X: np.ndarray, config: DecConfig, module: Clusterer) -> LoopResult:
+    """Train an existing module, in place, for ``config.max_epochs`` on new rows (n, d)."""
+    return _join(_Run(X, config, module.prepare), module, config.max_epochs)
+
+
+def empty_module(config: DecConfig, weights: dict[str, Tensor], n_features: int) -> Clusterer:
+    """Build the module that ``weights`` (its state dict) belong to, for rows of ``n_features`` columns.
+
+    Raises
+    ------
+    RuntimeError
+        If names or shapes do not fit together.
+    KeyError
+        If a weight is missing.
+    """
+    generator = torch.Generator()
+    k, latent_dim = weights["centres"].shape
+    width = n_features + 1 if config.assignment == "cosine" and n_features <= LIFT_UP_TO else n_features
+    encoder: Encoder
+    if config.encoder == "autoencoder":
+        encoder = Autoencoder((width, *config.hidden_dims), generator)
+    else:
+        encoder = Projection(torch.zeros(latent_dim, width), config.hidden_dims[0], generator)
+    module = Clusterer(Preparation(torch.zeros(n_features), 1.0, config.assignment), encoder, k, config.alpha)
+    module.load_state_dict(weights)
+    return module.to(resolve_device(config.device)).eval()
+
+
+def _build(run: _Run) -> Clusterer:
+    config = run.config
+    prepare = Preparation(torch.from_numpy(run.mean), run.scale, config.assignment)
+    encoder = _make_encoder(run, prepare)
+    module = Clusterer(prepare, encoder, config.n_clusters, config.alpha)
+    return module.to(resolve_device(config.device)).eval()
+
+
+def _make_encoder(run: _Run, prepare: Preparation) -> Encoder:
+    sample = torch.randperm(len(run.X), generator=run.generator)[:5_000].sort().values
+    prepared = prepare(torch.from_numpy(np.asarray(run.X[sample.numpy()], dtype=np.float32)))
+    if run.config.encoder == "autoencoder":
+        return Autoencoder((prepared.shape[1], *run.config.hidden_dims), run.generator)
+    directions = principal_directions(prepared, _LATENT)
+    return Projection(directions, run.config.hidden_dims[0], run.generator)
+
+
+def _find_starts(run: _Run, module: Clusterer) -> list[Start]:
+    """Look for starts in the input; for Student-t assignment in the latent, as published."""
+    config = run.config
+    where = run.X if config.assignment == "cosine" else np.asarray(map_blocks(module.encode, run.rows))
+    find = partial(find_starts, init=config.init, n_init=config.n_init, seed=config.seed)
+    return find(where, run.neighbours, config.n_clusters, as_is=config.assignment == "student")
+
+
+def _warm_start(run: _Run, module: Clusterer, labels: np.ndarray) -> None:
+    """Place the centres, calibrate the temperature, and teach the model the start's labels."""
+    z = map_blocks(module.encode, run.rows).to(module.device)
+    module.place_centres(z, torch.from_numpy(labels).to(module.device))
+    if module.assignment == "student":
+        return
+    with torch.no_grad():
+        cosines = cosine_similarity(z, module.centres)
+        confidence = max(_START_CONFIDENCE, min(3 / len(module.centres), 0.99))
+        module.temperature.fill_(calibrated_temperature(cosines, confidence))
+    _follow(run, module, labels, run.corrupt)
+    if _score(run, _answers(run, module)) < _score(run, labels):
+        # Learning through noise smooths the start, mostly for the better; where not, learn it as it is.
+        _follow(run, module, labels, replace(run.corrupt, level=0.0))
+
+
+def _follow(run: _Run, module: Clusterer, labels: np.ndarray, corrupt: Corruption) -> None:
+    monitor = ConvergenceMonitor(tol=1e-3, patience=5)
+    run.train(FollowStart(module, run.rows, labels, corrupt), monitor, run.config.pretrain_epochs)
+
+
+def _join(run: _Run, module: Clusterer, max_epochs: int) -> LoopResult:
+    config = run.config
+    graph = jaccard_graph(run.neighbours)
+    weight = np.asarray(graph.sum(axis=1)).ravel()
+    walk = (sparse.diags(1 / np.maximum(weight, 1e-12)) @ graph).tocsr().astype(np.float32)
+    joint = Joint(
+        module, run.rows, run.neighbours, walk,
+        neighbour_weight=config.neighbour_weight,
+        update_interval=config.target_update_interval,
+        corrupt=run.corrupt,
+    )  # fmt: skip
+    return run.train(joint, ConvergenceMonitor(tol=config.tol), max_epochs, keep=config.select)
+
+
+def _answers(run: _Run, module: Clusterer) -> np.ndarray:
+    return np.asarray(map_blocks(module.assign, run.rows))
+
+
+def _score(run: _Run, labels: np.ndarray) -> float:
+    return evidence(labels, run.neighbours, run.config.n_clusters).value

@@ -1,0 +1,148 @@
+"""Soft assignment, its target distribution and the divergence between the two.
+
+Letters: n rows, k clusters, d_z the width of the latent; ``z`` (n, d_z), ``centres`` (k, d_z), ``q`` and
+``p`` (n, k) with rows that sum to one. Logits are kept instead of ``q`` wherever a logarithm follows.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import log_softmax, normalize
+
+__all__ = [
+    "calibrated_temperature",
+    "cosine_logits",
+    "cosine_similarity",
+    "divergence",
+    "student_logits",
+    "target_distribution",
+]
+
+
+def cosine_similarity(z: Tensor, centres: Tensor) -> Tensor:
+    """Cosine between every latent row and every centre.
+
+    Parameters
+    ----------
+    z : Tensor of shape (n, d_z)
+    centres : Tensor of shape (k, d_z)
+
+    Returns
+    -------
+    Tensor of shape (n, k)
+        Values in [-1, 1].
+    """
+    return normalize(z, dim=1) @ normalize(centres, dim=1).T
+
+
+def cosine_logits(z: Tensor, centres: Tensor, temperature: Tensor | float) -> Tensor:
+    r"""Logits of a softmax over cosines: :math:`q_{ij} \propto \exp(\cos(z_i, c_j) / \tau)`.
+
+    Parameters
+    ----------
+    z : Tensor of shape (n, d_z)
+    centres : Tensor of shape (k, d_z)
+    temperature : Tensor or float
+        :math:`\tau > 0`; see :func:`calibrated_temperature`.
+
+    Returns
+    -------
+    Tensor of shape (n, k)
+    """
+    return cosine_similarity(z, centres) / temperature
+
+
+def student_logits(z: Tensor, centres: Tensor, alpha: float = 1.0) -> Tensor:
+    r"""Logits of DEC's Student-t assignment (equation 1 of [1]_).
+
+    .. math:: q_{ij} \propto (1 + \lVert z_i - c_j \rVert^2 / \alpha)^{-(\alpha + 1) / 2}
+
+    Parameters
+    ----------
+    z : Tensor of shape (n, d_z)
+    centres : Tensor of shape (k, d_z)
+    alpha : float, default=1.0
+        Degrees of freedom.
+
+    Returns
+    -------
+    Tensor of shape (n, k)
+
+    References
+    ----------
+    .. [1] Xie, Girshick and Farhadi, "Unsupervised deep embedding for clustering analysis", 2016.
+    """
+    squared = (z.square().sum(1, keepdim=True) - 2 * z @ centres.T + centres.square().sum(1)).clamp_min(0)
+    return torch.log1p(squared / alpha) * (-(alpha + 1) / 2)
+
+
+def target_distribution(q: Tensor) -> Tensor:
+    r"""DEC's target (equation 3 of [1]_), over all rows at once.
+
+    .. math:: p_{ij} = \frac{q_{ij}^2 / f_j}{\sum_{j'} q_{ij'}^2 / f_{j'}}, \qquad f_j = \sum_i q_{ij}
+
+    Parameters
+    ----------
+    q : Tensor of shape (n, k)
+        Soft assignment of the whole data set: the cluster frequencies ``f`` are sums over all of it.
+
+    Returns
+    -------
+    Tensor of shape (n, k)
+
+    References
+    ----------
+    .. [1] Xie, Girshick and Farhadi, "Unsupervised deep embedding for clustering analysis", 2016.
+    """
+    weight = q.square() / q.sum(0).clamp_min(torch.finfo(q.dtype).tiny)
+    return weight / weight.sum(1, keepdim=True).clamp_min(torch.finfo(q.dtype).tiny)
+
+
+def divergence(p: Tensor, logits: Tensor) -> Tensor:
+    r"""Mean over rows of :math:`KL(p_i \,\Vert\, q_i)` with :math:`q = softmax(logits)`.
+
+    Parameters
+    ----------
+    p : Tensor of shape (n, k)
+        Target; carries no gradient.
+    logits : Tensor of shape (n, k)
+
+    Returns
+    -------
+    Tensor of shape ()
+        Nats; zero exactly where the two agree.
+    """
+    entropy = torch.special.entr(p).sum(1)
+    cross = -(p * log_softmax(logits, dim=1)).sum(1)
+    mean: Tensor = (cross - entropy).mean()
+    return mean
+
+
+def calibrated_temperature(cosines: Tensor, confidence: float, *, steps: int = 40) -> float:
+    """Find the temperature at which the mean of the largest ``q`` has a wanted value.
+
+    A latent whose ``q`` is nearly uniform has a target that is noise; calibrating the start avoids it.
+
+    Parameters
+    ----------
+    cosines : Tensor of shape (n, k)
+        Cosines between latent rows and centres.
+    confidence : float
+        Wanted mean of ``q.max(1)``, above ``1 / k`` and below 1.
+    steps : int, default=40
+        Halvings of the interval [1e-3, 1e2] on a log scale.
+
+    Returns
+    -------
+    float
+        The temperature; an end of the interval where the wanted value lies outside.
+    """
+    low, high = 1e-3, 1e2
+    for _ in range(steps):
+        middle = math.sqrt(low * high)
+        too_sharp = torch.softmax(cosines / middle, dim=1).amax(1).mean() > confidence
+        low, high = (middle, high) if too_sharp else (low, middle)
+    return math.sqrt(low * high)

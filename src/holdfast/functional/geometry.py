@@ -1,0 +1,92 @@
+"""The geometry in which rows are compared."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ["LIFT_UP_TO", "lift", "mean_row", "principal_directions", "root_mean_square"]
+
+LIFT_UP_TO = 16
+"""Rows of at most this many columns are lifted: so few directions alone say too little."""
+
+_BLOCK = 8_192
+
+
+def lift(centred: Tensor, height: Tensor | float) -> Tensor:
+    """Append a constant column to rows of few columns, so that directions keep their distances.
+
+    Seen from a point ``height`` away, rows at different distances from the mean lie in different
+    directions; wide rows are returned as they are.
+
+    Parameters
+    ----------
+    centred : Tensor of shape (n, d)
+        Rows with their mean subtracted.
+    height : Tensor or float
+        A typical length of the rows.
+
+    Returns
+    -------
+    Tensor of shape (n, d + 1) where d <= 16, else (n, d)
+    """
+    if centred.shape[1] > LIFT_UP_TO:
+        return centred
+    return torch.cat([centred, torch.ones_like(centred[:, :1]) * height], dim=1)
+
+
+def mean_row(X: np.ndarray) -> np.ndarray:
+    """Mean of the rows, summed in double precision block by block.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, d)
+
+    Returns
+    -------
+    ndarray of shape (d,), float32
+    """
+    total = np.zeros(X.shape[1])
+    for start in range(0, len(X), _BLOCK):
+        total += X[start : start + _BLOCK].sum(axis=0, dtype=np.float64)
+    return (total / len(X)).astype(np.float32)
+
+
+def root_mean_square(X: np.ndarray, mean: np.ndarray) -> float:
+    """Root mean square of all centred entries, block by block.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, d)
+    mean : ndarray of shape (d,)
+
+    Returns
+    -------
+    float
+        Zero exactly where all rows are equal.
+    """
+    total = 0.0
+    for start in range(0, len(X), _BLOCK):
+        total += float(np.square(X[start : start + _BLOCK] - mean, dtype=np.float64).sum())
+    return float(np.sqrt(total / X.size))
+
+
+def principal_directions(rows: Tensor, n_directions: int) -> Tensor:
+    """Leading right singular vectors of rows about their mean.
+
+    Parameters
+    ----------
+    rows : Tensor of shape (n, d)
+        A few thousand rows tell the directions of any number of them.
+    n_directions : int
+        Directions wanted.
+
+    Returns
+    -------
+    Tensor of shape (min(n_directions, n, d), d)
+        Orthonormal rows, signs fixed so that the largest entry of each is positive.
+    """
+    directions: Tensor = torch.linalg.svd(rows, full_matrices=False).Vh[:n_directions]
+    largest = directions.gather(1, directions.abs().argmax(1, keepdim=True))
+    return directions * torch.where(largest < 0, -1.0, 1.0)

@@ -1,0 +1,128 @@
+"""Rows -> latent -> soft assignment: the one module that every stage and every prediction goes through."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from holdfast.functional.assignment import cosine_logits, student_logits
+from holdfast.functional.geometry import lift
+from holdfast.nn.encoders import Encoder
+
+__all__ = ["Assignment", "Clusterer", "Preparation"]
+
+Assignment = Literal["cosine", "student"]
+
+
+class Preparation(nn.Module):
+    r"""Centre and scale rows, so that their entries are of about unit size.
+
+    For cosine assignment every row gets the length :math:`\sqrt d`: only directions count, as they do in
+    embeddings (rows of few columns are lifted first). For Student-t assignment all rows are divided by one
+    number, so that distances keep their meaning.
+
+    Parameters
+    ----------
+    mean : Tensor of shape (d,)
+        Subtracted from every row.
+    scale : float
+        Root mean square of the centred entries.
+    assignment : {"cosine", "student"}
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, mean: Tensor, scale: float, assignment: Assignment) -> None:
+        super().__init__()
+        self.assignment = assignment
+        self.register_buffer("mean", mean)
+        self.register_buffer("scale", torch.tensor(scale))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Prepare raw rows (n, d)."""
+        centred = x - self.mean
+        if self.assignment == "student":
+            return centred / self.scale
+        lifted = lift(centred, self.scale * math.sqrt(x.shape[1]))
+        return normalize(lifted, dim=1) * math.sqrt(lifted.shape[1])
+
+
+class Clusterer(nn.Module):
+    """A preparation of rows, an encoder and the cluster centres in its latent.
+
+    Parameters
+    ----------
+    prepare : Preparation
+        Raw rows (n, d) to prepared rows.
+    encoder : Encoder
+        Prepared rows to latent rows (n, d_z).
+    n_clusters : int
+        Number of centres, k.
+    alpha : float, default=1.0
+        Degrees of freedom of the Student-t assignment.
+    """
+
+    temperature: Tensor
+
+    def __init__(self, prepare: Preparation, encoder: Encoder, n_clusters: int, alpha: float = 1.0) -> None:
+        super().__init__()
+        self.prepare = prepare
+        self.encoder = encoder
+        self.centres = nn.Parameter(torch.zeros(n_clusters, encoder.latent_dim))
+        self.assignment = prepare.assignment
+        self.alpha = alpha
+        self.register_buffer("temperature", torch.tensor(1.0))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return self.centres.device
+
+    def latent(self, prepared: Tensor) -> Tensor:
+        """Map prepared rows (n, d) to latent rows (n, d_z), of length one for cosine assignment."""
+        z: Tensor = self.encoder(prepared)
+        return normalize(z, dim=1) if self.assignment == "cosine" else z
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Map raw rows (n, d) to latent rows (n, d_z)."""
+        return self.latent(self.prepare(x))
+
+    def logits(self, z: Tensor) -> Tensor:
+        """Logits (n, k) of the soft assignment of latent rows."""
+        if self.assignment == "student":
+            return student_logits(z, self.centres, self.alpha)
+        return cosine_logits(z, self.centres, self.temperature)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Soft assignment q (n, k) of raw rows."""
+        return torch.softmax(self.logits(self.encode(x)), dim=1)
+
+    def unit_centres(self) -> Tensor:
+        """Centres (k, d_z) on the CPU, of length one for cosine assignment."""
+        centres = self.centres.detach().cpu()
+        return normalize(centres, dim=1) if self.assignment == "cosine" else centres.clone()
+
+    def assign(self, x: Tensor) -> Tensor:
+        """Cluster number (n,) of raw rows."""
+        return self.logits(self.encode(x)).argmax(1)
+
+    @torch.no_grad()
+    def reorder(self, order: Tensor) -> None:
+        """Make cluster ``order[j]`` number j, without touching what any row is answered otherwise."""
+        self.centres.copy_(self.centres[order].clone())
+
+    @torch.no_grad()
+    def place_centres(self, z: Tensor, labels: Tensor) -> None:
+        """Put every centre at the mean of its members' latent rows; an empty cluster's stays."""
+        k = len(self.centres)
+        member = nn.functional.one_hot(labels, k).to(z.dtype)
+        means = (member.T @ z) / member.sum(0).clamp_min(1)[:, None]
+        filled = member.sum(0) > 0
+        self.centres[filled] = (
+            normalize(means, dim=1)[filled] if self.assignment == "cosine" else means[filled]
+        )
