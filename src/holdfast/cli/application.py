@@ -1,0 +1,46 @@
+"""The Typer application: every command, in the order in which they are met."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from holdfast import __version__
+from holdfast.cli.assign import Assign
+from holdfast.cli.demo import Demo
+from holdfast.cli.embed import Embed
+from holdfast.cli.evaluate import Evaluate
+from holdfast.cli.fit import Fit
+from holdfast.cli.report import RenderReport
+from holdfast.cli.run import Run
+from holdfast.cli.task import register
+
+__all__ = ["COMMANDS", "app"]
+
+COMMANDS = (Demo, Run, Embed, Fit, Assign, Evaluate, RenderReport)
+
+app = typer.Typer(
+    name="holdfast",
+    help="Cluster image collections without labels; the labels hold.",
+    epilog="Example: holdfast demo",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def _shared(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)
+    ] = False,
+) -> None:
+    if version:
+        typer.echo(f"holdfast {__version__}")
+        raise typer.Exit
+
+
+for _task in COMMANDS:
+    register(app, _task)

@@ -1,0 +1,61 @@
+"""``holdfast assign``: where items belong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import typer
+
+from holdfast.cli.options import Device, Taxonomy
+from holdfast.cli.present import show_assignments
+from holdfast.cli.screen import Screen
+from holdfast.cli.task import Task
+
+__all__ = ["Assign"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assign(Task):
+    """Assign new items to the clusters of a taxonomy; nothing is trained and nothing changes.
+
+    Prints a table of id, cluster and confidence, or CSV into a pipe.
+    """
+
+    name: ClassVar[str] = "assign"
+    example: ClassVar[str] = "holdfast assign products/ new.parquet -o assigned.csv"
+
+    taxonomy: Taxonomy
+    source: Annotated[
+        Path, typer.Argument(metavar="SRC", help="A table of embeddings, or a folder of images.")
+    ]
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="TABLE", help="Write to this .parquet or .csv.")
+    ] = None
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            "--encoder", metavar="NAME|FOLDER", help="For images; default: the taxonomy's own encoder."
+        ),
+    ] = None
+    device: Device = "auto"
+
+    def run(self, screen: Screen) -> None:
+        """Predict and show."""
+        from holdfast.cli.answers import assign
+        from holdfast.taxonomy import check_assignment_target, write_assignments
+
+        if self.out is not None:
+            check_assignment_target(self.out)
+        with screen.progress() as watch:
+            table, found = assign(self.taxonomy, self.source, watch, encoder=self.encoder, device=self.device)
+        if self.out is None:
+            show_assignments(screen, table)
+            return
+        write_assignments(table, self.out)
+        if screen.as_json:
+            screen.document({"table": self.out, "n": len(table), "quarantined": len(found.quarantined)})
+        else:
+            screen.line(f"{len(table):,} items assigned:")
+            screen.line(str(self.out))

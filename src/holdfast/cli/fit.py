@@ -1,0 +1,41 @@
+"""``holdfast fit``: from a table of embeddings to a taxonomy and a report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import typer
+
+from holdfast.cli.options import FitTask, parse_n_clusters
+from holdfast.cli.present import show_outcome
+from holdfast.cli.screen import Screen
+from holdfast.cli.task import command_line
+
+__all__ = ["Fit"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit(FitTask):
+    """Cluster a table of embeddings, and leave a taxonomy folder with a report.
+
+    A column of labels is used for scoring only.
+    """
+
+    name: ClassVar[str] = "fit"
+    example: ClassVar[str] = "holdfast fit emb.parquet --n-clusters 100 -o products/"
+
+    table: Annotated[Path, typer.Argument(metavar="TABLE", help="Embeddings: .parquet, .npz, .npy or .csv.")]
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="The taxonomy folder to make.")]
+
+    def run(self, screen: Screen) -> None:
+        """Fit and show."""
+        from holdfast.cli.flow import Fitting, Target, fit_table
+
+        k = parse_n_clusters(self.n_clusters)
+        fitting = Fitting(k, self.method, self.init, self.seed, self.device)
+        target = Target(self.out, command_line(self), self.overwrite)
+        with screen.progress() as watch:
+            outcome = fit_table(self.table, fitting, target, watch)
+        show_outcome(screen, outcome)

@@ -1,0 +1,66 @@
+"""The options that several commands share, described once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from holdfast.cli.task import Task
+from holdfast.exceptions import ParameterError
+
+__all__ = ["Device", "Encoder", "FitTask", "Overwrite", "Taxonomy", "parse_n_clusters"]
+
+Taxonomy = Annotated[
+    Path, typer.Argument(metavar="OUT", help="A taxonomy folder that run, fit or demo wrote.")
+]
+Device = Annotated[
+    str,
+    typer.Option("--device", metavar="NAME", help="auto (CUDA where there is one), cpu, cuda, cuda:1, ..."),
+]
+Encoder = Annotated[
+    str,
+    typer.Option(
+        "--encoder",
+        metavar="NAME|FOLDER",
+        help="Model on the Hugging Face hub, or a folder with one (no network).",
+    ),
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace an earlier taxonomy, once the new one is complete.")
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitTask(Task):
+    """What every command that fits can be told."""
+
+    n_clusters: Annotated[
+        str,
+        typer.Option("--n-clusters", metavar="K|auto", help="Number of clusters, or let the data decide."),
+    ] = "auto"
+    method: Annotated[str, typer.Option("--method", metavar="dec", help="The estimator.")] = "dec"
+    init: Annotated[
+        str,
+        typer.Option("--init", metavar="auto|kmeans|graph", help="The start; auto: the better by evidence."),
+    ] = "auto"
+    seed: Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Fixes every random draw.")] = 0
+    device: Device = "auto"
+    overwrite: Overwrite = False
+
+
+def parse_n_clusters(text: str) -> int | Literal["auto"]:
+    """Read the value of ``--n-clusters``.
+
+    Raises
+    ------
+    ParameterError
+        If it is neither ``auto`` nor a whole number of at least 2.
+    """
+    if text == "auto":
+        return "auto"
+    if not text.isdecimal() or int(text) < 2:
+        raise ParameterError(f"--n-clusters must be auto or a whole number of at least 2, not {text!r}.")
+    return int(text)

@@ -1,0 +1,47 @@
+"""``holdfast run``: from a folder of images to a taxonomy and a report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import typer
+
+from holdfast.cli.answers import DEFAULT_ENCODER
+from holdfast.cli.options import Encoder, FitTask, parse_n_clusters
+from holdfast.cli.present import show_outcome
+from holdfast.cli.screen import Screen
+from holdfast.cli.task import command_line
+
+__all__ = ["Run"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run(FitTask):
+    """Embed a folder of images, cluster it, and leave a taxonomy folder with a report.
+
+    Class folders become labels for scoring only. Broken images are set aside and named. If the command is
+    interrupted, the same command goes on where it stopped.
+    """
+
+    name: ClassVar[str] = "run"
+    example: ClassVar[str] = "holdfast run photos/ -o products/"
+    interrupted: ClassVar[str] = (
+        "Interrupted: no taxonomy was written; the same command goes on from the images embedded so far."
+    )
+
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The images; every level is searched.")]
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="The taxonomy folder to make.")]
+    encoder: Encoder = DEFAULT_ENCODER
+
+    def run(self, screen: Screen) -> None:
+        """Embed, fit and show."""
+        from holdfast.cli.flow import Fitting, Target, fit_images
+
+        k = parse_n_clusters(self.n_clusters)
+        fitting = Fitting(k, self.method, self.init, self.seed, self.device)
+        target = Target(self.out, command_line(self), self.overwrite)
+        with screen.progress() as watch:
+            outcome = fit_images(self.folder, self.encoder, fitting, target, watch)
+        show_outcome(screen, outcome)

@@ -1,0 +1,409 @@
+"""The taxonomy folder: what a fit leaves behind, whole or not at all.
+
+::
+
+    products/
+    ├── run.json                    what was asked, seen and decided
+    ├── report.html
+    ├── versions/1/                 the model
+    ├── assignments/1.parquet       id, cluster, confidence
+    └── vectors/part-00001.parquet  the collection, with labels and paths where they are known
+
+A run that is still embedding keeps its finished parts in ``.embedding/``, so that it can be resumed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from holdfast.exceptions import InputError, ModelFileError, OutputError
+from holdfast.io import Embeddings, read_embeddings, write_embeddings
+from holdfast.io.atomic import atomic_file, atomic_folder, output_error, write_json
+
+__all__ = [
+    "WORK_FOLDER",
+    "AssignmentTable",
+    "TaxonomyFolder",
+    "check_assignment_target",
+    "check_target",
+    "create_taxonomy",
+    "is_taxonomy",
+    "open_taxonomy",
+    "write_assignments",
+]
+
+WORK_FOLDER = ".embedding"
+"""Where a run keeps what it has embedded until the taxonomy is complete."""
+
+_RUN, _REPORT = "run.json", "report.html"
+_LAYOUT = (_RUN, _REPORT, "versions", "assignments", "vectors")
+_FORMAT, _SCHEMA_VERSION = "holdfast taxonomy", 1
+_CURRENT = 1  # the only version there is until taxonomies can be updated
+
+_BLOCK_ROWS = 8192
+_ROUNDING_LIMIT = 0.01  # of the rows' spread: half precision may blur no more than that
+
+
+@dataclass(frozen=True, eq=False)
+class AssignmentTable:
+    """Which cluster each item belongs to.
+
+    Attributes
+    ----------
+    ids : ndarray of shape (n,), str
+        The items.
+    cluster : ndarray of shape (n,), int
+        Their clusters, -1 for none.
+    confidence : ndarray of shape (n,), float32
+        Probability of that cluster, in [0, 1]; 0 for items without one.
+    """
+
+    ids: npt.NDArray[np.str_]
+    cluster: npt.NDArray[np.integer]
+    confidence: npt.NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @classmethod
+    def predicted(
+        cls, model: Any, emb: Embeddings, labels: npt.NDArray[np.integer] | None = None
+    ) -> AssignmentTable:
+        """Ask a fitted estimator about every row, block by block.
+
+        Parameters
+        ----------
+        model : fitted estimator
+            Needs `predict` and `predict_proba`.
+        emb : Embeddings of n rows
+        labels : ndarray of shape (n,), optional
+            The clusters, where they are known already.
+        """
+        cluster = np.asarray(model.predict(emb.X) if labels is None else labels)
+        confidence = np.zeros(len(emb), dtype=np.float32)
+        for start in range(0, len(emb), _BLOCK_ROWS):
+            own = cluster[start : start + _BLOCK_ROWS]
+            q = model.predict_proba(emb.X[start : start + _BLOCK_ROWS])
+            confidence[start : start + len(own)] = np.where(own < 0, 0, q[np.arange(len(own)), own])
+        return cls(emb.ids, cluster, confidence)
+
+
+@dataclass(frozen=True)
+class TaxonomyFolder:
+    """A taxonomy folder, complete or being filled.
+
+    Parameters
+    ----------
+    root : Path
+        The folder.
+    """
+
+    root: Path
+
+    @property
+    def report_path(self) -> Path:
+        """Where the report is."""
+        return self.root / _REPORT
+
+    def write_fit(self, model: Any, emb: Embeddings) -> AssignmentTable:
+        """Write a fitted estimator, the rows it was fitted on, and their clusters.
+
+        Parameters
+        ----------
+        model : fitted estimator
+            Its `labels_` belong to the rows of `emb`.
+        emb : Embeddings of n rows
+            Stored in half precision where that is precise enough.
+
+        Returns
+        -------
+        AssignmentTable
+            What was stored. The clusters are those of the fit, in full precision: for these ids they are
+            the truth, even where a prediction from the stored vectors would differ.
+        """
+        from holdfast.persistence import save  # torch takes a second to import: not for every message
+
+        assignments = AssignmentTable.predicted(model, emb, model.labels_)
+        save(model, self._model_path)
+        write_assignments(assignments, self._assignments_path)
+        write_embeddings(emb, self._vectors_path / "part-00001.parquet", dtype=_precision(emb.X))
+        return assignments
+
+    def write_run(self, run: Mapping[str, Any]) -> None:
+        """Write down what was asked, seen and decided."""
+        write_json(self.root / _RUN, {**run, "format": _FORMAT, "schema_version": _SCHEMA_VERSION})
+
+    def read_run(self) -> dict[str, Any]:
+        """Return what `write_run` wrote.
+
+        Raises
+        ------
+        ModelFileError
+            If it is missing, damaged, foreign, or written by a newer holdfast.
+        """
+        path = self.root / _RUN
+        run = _read_json(path)
+        if run.get("format") != _FORMAT:
+            raise ModelFileError(f"{path} was not written by holdfast: give a folder that fit or run wrote.")
+        if run.get("schema_version") != _SCHEMA_VERSION:
+            raise ModelFileError(
+                f"{path} has schema version {run.get('schema_version')!r}, this holdfast reads "
+                f"{_SCHEMA_VERSION}: upgrade holdfast."
+            )
+        return run
+
+    def load_model(self) -> Any:
+        """Return the fitted estimator.
+
+        Raises
+        ------
+        ModelFileError
+            If its files are missing, damaged, or written by a newer holdfast.
+        """
+        from holdfast.persistence import load
+
+        return load(self._model_path)
+
+    def load_assignments(self) -> AssignmentTable:
+        """Return the clusters of the items that were fitted.
+
+        Raises
+        ------
+        ModelFileError
+            If the table is missing or damaged.
+        """
+        path = self._assignments_path
+        try:
+            table = pq.read_table(path, columns=["id", "cluster", "confidence"])
+        except (OSError, pa.ArrowException) as error:
+            raise _damaged(path, error) from error
+        return AssignmentTable(
+            table["id"].to_numpy().astype(str), table["cluster"].to_numpy(), table["confidence"].to_numpy()
+        )
+
+    def load_embeddings(self) -> Embeddings:
+        """Return the collection: the vectors as they were stored, in the order of the assignments.
+
+        Raises
+        ------
+        ModelFileError
+            If a part is missing or damaged.
+        """
+        parts = sorted(self._vectors_path.glob("part-*.parquet"))
+        if not parts:
+            raise ModelFileError(f"{self._vectors_path} holds no vectors: restore it or run the fit again.")
+        try:
+            return _joined([read_embeddings(part) for part in parts])
+        except InputError as error:
+            raise _damaged(self._vectors_path, error) from error
+
+    @property
+    def _model_path(self) -> Path:
+        return self.root / "versions" / str(_CURRENT)
+
+    @property
+    def _assignments_path(self) -> Path:
+        return self.root / "assignments" / f"{_CURRENT}.parquet"
+
+    @property
+    def _vectors_path(self) -> Path:
+        return self.root / "vectors"
+
+
+def open_taxonomy(folder: str | os.PathLike[str]) -> TaxonomyFolder:
+    """Open a folder that a fit wrote.
+
+    Parameters
+    ----------
+    folder : path-like
+
+    Raises
+    ------
+    ModelFileError
+        If it is missing, no taxonomy folder, or written by a newer holdfast.
+    """
+    opened = TaxonomyFolder(Path(folder))
+    opened.read_run()
+    return opened
+
+
+def check_target(folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    """Refuse a folder that a taxonomy could not be written to; for the time before the long work.
+
+    Parameters
+    ----------
+    folder : path-like
+        The folder that is to become a taxonomy.
+    overwrite : bool, default=False
+        Whether an earlier taxonomy there may be replaced.
+
+    Raises
+    ------
+    OutputError
+        If something is there that would be lost, or nothing can be written there.
+    """
+    target = Path(folder).resolve()
+    try:
+        _check_contents(folder, target, overwrite=overwrite)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".tmp-", dir=target.parent):
+            pass
+    except OutputError:
+        raise
+    except OSError as error:
+        raise output_error(folder, error) from error
+
+
+@contextmanager
+def create_taxonomy(folder: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[TaxonomyFolder]:
+    """Give a temporary taxonomy folder to fill; on success it becomes `folder`, else it is removed.
+
+    What was there before stays until the new one is complete.
+
+    Parameters
+    ----------
+    folder : path-like
+        The folder to make.
+    overwrite : bool, default=False
+        Whether an earlier taxonomy there may be replaced.
+
+    Raises
+    ------
+    OutputError
+        If something is there that would be lost, or it cannot be written.
+    """
+    _check_contents(folder, Path(folder).resolve(), overwrite=overwrite)
+    with atomic_folder(folder, owned=(*_LAYOUT, WORK_FOLDER)) as temporary:
+        yield TaxonomyFolder(temporary)
+
+
+def is_taxonomy(folder: str | os.PathLike[str]) -> bool:
+    """Tell whether a folder was written by `create_taxonomy`, by whatever version of holdfast."""
+    try:
+        return bool(_read_json(Path(folder) / _RUN).get("format") == _FORMAT)
+    except ModelFileError:
+        return False
+
+
+def write_assignments(table: AssignmentTable, path: str | os.PathLike[str]) -> None:
+    """Write columns ``id``, ``cluster`` and ``confidence``, atomically.
+
+    Parameters
+    ----------
+    table : AssignmentTable
+    path : path-like
+        A name that ends in .parquet or .csv.
+
+    Raises
+    ------
+    OutputError
+        If the suffix is unknown or the file cannot be written.
+    """
+    check_assignment_target(path)
+    columns = pa.table(
+        {
+            "id": pa.array(table.ids.tolist(), pa.string()),
+            "cluster": pa.array(table.cluster, pa.int32()),
+            "confidence": pa.array(table.confidence, pa.float32()),
+        }
+    )
+    with atomic_file(path) as temporary:
+        if temporary.suffix.lower() == ".csv":
+            pa.csv.write_csv(columns, temporary)
+        else:
+            pq.write_table(columns, temporary)
+
+
+def check_assignment_target(path: str | os.PathLike[str]) -> None:
+    """Refuse a name that `write_assignments` could not write to.
+
+    Raises
+    ------
+    OutputError
+        If it does not end in .parquet or .csv, or is a folder.
+    """
+    if Path(path).suffix.lower() not in {".parquet", ".csv"}:
+        raise OutputError(f"Cannot write {path}: its name must end in .parquet or .csv.")
+    if Path(path).is_dir():
+        raise OutputError(f"{path} is a folder; give the name of a file to write.")
+
+
+def _check_contents(folder: str | os.PathLike[str], target: Path, *, overwrite: bool) -> None:
+    """Refuse to replace anything but an empty folder, an unfinished run or, when told so, a taxonomy."""
+    if target.exists() and not target.is_dir():
+        raise OutputError(f"{folder} is a file; give the name of a folder to write.")
+    names = {entry.name for entry in target.iterdir()} if target.exists() else set()
+    foreign = sorted(names - {WORK_FOLDER} - (set(_LAYOUT) if is_taxonomy(target) else set()))
+    if foreign:
+        raise OutputError(
+            f"{folder} holds {foreign[0]!r}, which would be lost: give another folder, or empty this one."
+        )
+    if _RUN in names and not overwrite:
+        raise OutputError(
+            f"{folder} holds a taxonomy already: give another folder, or replace it with --overwrite."
+        )
+
+
+def _precision(X: npt.NDArray[np.float32]) -> Literal["float16", "float32"]:
+    """Choose half precision where rounding is small beside the spread of the rows.
+
+    Unit vectors qualify by far. Raw features far from zero or beyond 65,504 do not.
+    """
+    mean = X.mean(axis=0, dtype=np.float64)
+    error = spread = 0.0
+    for start in range(0, len(X), _BLOCK_ROWS):
+        block = X[start : start + _BLOCK_ROWS]
+        with np.errstate(over="ignore"):
+            error += float(np.square(block - block.astype(np.float16), dtype=np.float64).sum())
+        spread += float(np.square(block - mean).sum())
+    return "float16" if error <= _ROUNDING_LIMIT**2 * spread else "float32"
+
+
+def _joined(parts: list[Embeddings]) -> Embeddings:
+    """Put the parts of a collection together; labels and paths survive if every part has them."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+
+    def column(name: str) -> npt.NDArray[Any] | None:
+        values = [getattr(part, name) for part in parts]
+        return None if any(value is None for value in values) else np.concatenate(values)
+
+    ids, X = column("ids"), column("X")
+    if ids is None or X is None:  # every table has both: this only tells the type checker
+        return first
+    return Embeddings(ids, X, column("labels"), column("paths"), first.encoder)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ModelFileError(
+            f"{path.parent} is no taxonomy folder ({path.name} is missing): give one that fit or run wrote."
+        ) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise _damaged(path, error) from error
+    if not isinstance(document, dict):
+        raise _damaged(path, "it is no JSON object")
+    return document
+
+
+def _damaged(path: Path, reason: object) -> ModelFileError:
+    """Say that a part of the folder cannot be used."""
+    first_line = str(reason).partition("\n")[0].rstrip(".")
+    return ModelFileError(f"{path} cannot be used ({first_line}): restore it or run the fit again.")
