@@ -8,10 +8,9 @@ from typing import Annotated, ClassVar
 
 import typer
 
-from holdfast.cli.options import FitTask, parse_n_clusters
+from holdfast.cli.options import FitTask
 from holdfast.cli.present import show_outcome
 from holdfast.cli.screen import Screen
-from holdfast.cli.task import command_line
 
 __all__ = ["Demo"]
 
@@ -35,12 +34,11 @@ class Demo(FitTask):
 
     def run(self, screen: Screen) -> None:
         """Fit and show."""
-        from holdfast.cli.flow import Fitting, Target, fit_digits
+        from holdfast.cli.flow import fit_digits
 
-        k = parse_n_clusters(self.n_clusters)
-        target = Target(self.out, command_line(self), self.overwrite or _is_demo(self.out))
+        target = self.target(self.out, overwrite=_is_demo(self.out))
         with screen.progress() as watch:
-            outcome = fit_digits(Fitting(k, self.method, self.init, self.seed, self.device), target, watch)
+            outcome = fit_digits(self.fitting(), target, watch)
         show_outcome(screen, outcome)
 
 

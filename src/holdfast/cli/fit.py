@@ -8,10 +8,9 @@ from typing import Annotated, ClassVar
 
 import typer
 
-from holdfast.cli.options import FitTask, parse_n_clusters
+from holdfast.cli.options import FitTask
 from holdfast.cli.present import show_outcome
 from holdfast.cli.screen import Screen
-from holdfast.cli.task import command_line
 
 __all__ = ["Fit"]
 
@@ -31,11 +30,8 @@ class Fit(FitTask):
 
     def run(self, screen: Screen) -> None:
         """Fit and show."""
-        from holdfast.cli.flow import Fitting, Target, fit_table
+        from holdfast.cli.flow import fit_table
 
-        k = parse_n_clusters(self.n_clusters)
-        fitting = Fitting(k, self.method, self.init, self.seed, self.device)
-        target = Target(self.out, command_line(self), self.overwrite)
         with screen.progress() as watch:
-            outcome = fit_table(self.table, fitting, target, watch)
+            outcome = fit_table(self.table, self.fitting(), self.target(self.out), watch)
         show_outcome(screen, outcome)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from holdfast.cli.task import Task
+from holdfast.cli.task import Task, command_line
 from holdfast.exceptions import ParameterError
+
+if TYPE_CHECKING:
+    from holdfast.cli.flow import Fitting, Target
 
 __all__ = ["Device", "Encoder", "FitTask", "Overwrite", "Taxonomy", "parse_n_clusters"]
 
@@ -49,6 +52,19 @@ class FitTask(Task):
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Fixes every random draw.")] = 0
     device: Device = "auto"
     overwrite: Overwrite = False
+
+    def fitting(self) -> Fitting:
+        """Return the options as the library takes them."""
+        from holdfast.cli.flow import Fitting
+
+        k = parse_n_clusters(self.n_clusters)
+        return Fitting(k, self.method, self.init, self.seed, self.device)
+
+    def target(self, folder: Path, *, overwrite: bool = False) -> Target:
+        """Return where the taxonomy goes."""
+        from holdfast.cli.flow import Target
+
+        return Target(folder, command_line(self), self.overwrite or overwrite)
 
 
 def parse_n_clusters(text: str) -> int | Literal["auto"]:

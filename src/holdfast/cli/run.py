@@ -9,10 +9,9 @@ from typing import Annotated, ClassVar
 import typer
 
 from holdfast.cli.answers import DEFAULT_ENCODER
-from holdfast.cli.options import Encoder, FitTask, parse_n_clusters
+from holdfast.cli.options import Encoder, FitTask
 from holdfast.cli.present import show_outcome
 from holdfast.cli.screen import Screen
-from holdfast.cli.task import command_line
 
 __all__ = ["Run"]
 
@@ -37,11 +36,8 @@ class Run(FitTask):
 
     def run(self, screen: Screen) -> None:
         """Embed, fit and show."""
-        from holdfast.cli.flow import Fitting, Target, fit_images
+        from holdfast.cli.flow import fit_images
 
-        k = parse_n_clusters(self.n_clusters)
-        fitting = Fitting(k, self.method, self.init, self.seed, self.device)
-        target = Target(self.out, command_line(self), self.overwrite)
         with screen.progress() as watch:
-            outcome = fit_images(self.folder, self.encoder, fitting, target, watch)
+            outcome = fit_images(self.folder, self.encoder, self.fitting(), self.target(self.out), watch)
         show_outcome(screen, outcome)
