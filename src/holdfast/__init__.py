@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from holdfast.cluster import DEC
+    from holdfast.cluster import DEC, ClusterCount, estimate_n_clusters
     from holdfast.embedding import Embedder
     from holdfast.io import Embeddings, read_embeddings, write_embeddings
     from holdfast.persistence import load, save
@@ -20,10 +20,12 @@ __version__ = "0.1.0"
 
 __all__ = [
     "DEC",
+    "ClusterCount",
     "ConvergenceMonitor",
     "Embedder",
     "Embeddings",
     "__version__",
+    "estimate_n_clusters",
     "load",
     "read_embeddings",
     "save",
@@ -31,10 +33,12 @@ __all__ = [
 ]
 
 _HOME = {
+    "ClusterCount": "holdfast.cluster",
     "ConvergenceMonitor": "holdfast.training",
     "DEC": "holdfast.cluster",
     "Embedder": "holdfast.embedding",
     "Embeddings": "holdfast.io",
+    "estimate_n_clusters": "holdfast.cluster",
     "load": "holdfast.persistence",
     "read_embeddings": "holdfast.io",
     "save": "holdfast.persistence",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -12,6 +12,7 @@ from sklearn.utils import check_random_state
 
 from holdfast._validation import check_choice, check_float, check_int
 from holdfast.cluster._base import BaseClusterer, canonical_order
+from holdfast.cluster._count import ClusterCount, estimate_n_clusters
 from holdfast.cluster._recipe import DecConfig, DecResult, continue_dec, empty_module, fit_dec
 from holdfast.exceptions import InputError, NotConvergedWarning
 
@@ -29,8 +30,8 @@ class DEC(BaseClusterer):
 
     Parameters
     ----------
-    n_clusters : int, default=8
-        How many clusters to form.
+    n_clusters : int or "auto", default=8
+        How many clusters to form; ``"auto"`` asks :func:`holdfast.estimate_n_clusters`.
     init : {"auto", "kmeans", "graph"}, default="auto"
         The start: k-means++, communities of the Jaccard neighbour graph, or whichever of the two has more
         evidence.
@@ -80,6 +81,8 @@ class DEC(BaseClusterer):
         Centres in the latent of :meth:`transform`; of length one for cosine assignment.
     n_clusters_ : int
         k.
+    cluster_count_ : ClusterCount or None
+        The estimate that ``n_clusters="auto"`` followed.
     n_iter_ : int
         Epochs of joint training.
     converged_ : bool
@@ -111,7 +114,7 @@ class DEC(BaseClusterer):
 
     def __init__(
         self,
-        n_clusters: int = 8,
+        n_clusters: int | Literal["auto"] = 8,
         *,
         init: Literal["auto", "kmeans", "graph"] = "auto",
         encoder: Literal["projection", "autoencoder"] = "projection",
@@ -188,7 +191,7 @@ class DEC(BaseClusterer):
             return self.fit(X)
         rows = self._check_rows(X, reset=False)
         if len(rows) > 1:
-            config = replace(self._config(), n_clusters=self.n_clusters_, max_epochs=1)
+            config = replace(self._config(self.n_clusters_), max_epochs=1)
             continue_dec(rows, config, self.module_)
         self.labels_ = self.predict(rows)
         self.cluster_centers_ = self.module_.unit_centres().numpy()
@@ -199,7 +202,8 @@ class DEC(BaseClusterer):
         tensors = {f"module.{name}": value.cpu().numpy() for name, value in self.module_.state_dict().items()}
         tensors |= {"labels": self.labels_, "start_labels": self.start_labels_}
         values = {name: getattr(self, name) for name in _PLAIN_STATE}
-        return tensors, {"state": values, "n_features_in": self.n_features_in_}
+        count = asdict(self.cluster_count_) if self.cluster_count_ else None
+        return tensors, {"state": values, "cluster_count": count, "n_features_in": self.n_features_in_}
 
     def set_state(self, tensors: dict[str, np.ndarray], manifest: dict[str, Any]) -> None:
         """Take the state that :meth:`get_state` offered; for :func:`holdfast.load`."""
@@ -209,16 +213,21 @@ class DEC(BaseClusterer):
             for name, value in tensors.items()
             if name.startswith(prefix)
         }
-        self.module_ = empty_module(self._config(), weights, int(manifest["n_features_in"]))
+        config, n_features = self._config(len(weights["centres"])), int(manifest["n_features_in"])
+        self.module_ = empty_module(config, weights, n_features)
         self.labels_, self.start_labels_ = tensors["labels"], tensors["start_labels"]
         for name in _PLAIN_STATE:
             setattr(self, name, manifest["state"][name])
-        self.n_features_in_ = int(manifest["n_features_in"])
+        count = manifest["cluster_count"]
+        self.cluster_count_ = ClusterCount(**count) if count else None
+        self.n_features_in_ = n_features
         self.n_clusters_ = len(self.module_.centres)
         self.cluster_centers_ = self.module_.unit_centres().numpy()
 
     def _fit_rows(self, X: np.ndarray) -> None:
-        config = self._config()
+        count = estimate_n_clusters(X, random_state=self.random_state) if self.n_clusters == "auto" else None
+        self.cluster_count_ = count
+        config = self._config(count.n_clusters if count else self.n_clusters)
         if len(X) < config.n_clusters:
             raise InputError(
                 f"n_samples={len(X)} should be >= n_clusters={config.n_clusters}; "
@@ -226,9 +235,9 @@ class DEC(BaseClusterer):
             )
         self._take(fit_dec(X, config), X)
 
-    def _config(self) -> DecConfig:
+    def _config(self, n_clusters: Any) -> DecConfig:
         """Check every parameter and resolve the random state."""
-        check_int("n_clusters", self.n_clusters, 1)
+        check_int("n_clusters", n_clusters, 1)
         for name, choices in _CHOICES.items():
             check_choice(name, getattr(self, name), choices)
         for name in ("neighbour_weight", "alpha", "learning_rate"):
@@ -245,7 +254,8 @@ class DEC(BaseClusterer):
             check_int("hidden_dims", width, 1)
         given = {field.name: getattr(self, field.name) for field in fields(DecConfig) if field.name != "seed"}
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        return DecConfig(**{**given, "hidden_dims": tuple(self.hidden_dims)}, seed=seed)
+        given |= {"n_clusters": n_clusters, "hidden_dims": tuple(self.hidden_dims)}
+        return DecConfig(**given, seed=seed)
 
     def _take(self, result: DecResult, X: np.ndarray) -> None:
         """Give the clusters their canonical numbers and set every fitted attribute."""

@@ -7,7 +7,6 @@ from functools import partial
 
 import numpy as np
 import torch
-from scipy import sparse
 from torch import Tensor
 
 from holdfast.cluster._stages import Corruption, Denoising, FollowStart, Joint
@@ -16,7 +15,7 @@ from holdfast.evidence import evidence
 from holdfast.exceptions import InputError
 from holdfast.functional.assignment import calibrated_temperature, cosine_similarity
 from holdfast.functional.geometry import LIFT_UP_TO, mean_row, principal_directions, root_mean_square
-from holdfast.graph import Neighbours, jaccard_graph
+from holdfast.graph import Neighbours, jaccard_graph, random_walk
 from holdfast.nn import Assignment, Autoencoder, Clusterer, Encoder, Preparation, Projection
 from holdfast.training import ConvergenceMonitor, LoopResult, Stage, run_epochs
 from holdfast.training.batches import Rows, map_blocks, resolve_device
@@ -221,9 +220,7 @@ def _follow(run: _Run, module: Clusterer, labels: np.ndarray, corrupt: Corruptio
 
 def _join(run: _Run, module: Clusterer, max_epochs: int) -> LoopResult:
     config = run.config
-    graph = jaccard_graph(run.neighbours)
-    weight = np.asarray(graph.sum(axis=1)).ravel()
-    walk = (sparse.diags(1 / np.maximum(weight, 1e-12)) @ graph).tocsr().astype(np.float32)
+    walk = random_walk(jaccard_graph(run.neighbours))
     joint = Joint(
         module, run.rows, run.neighbours, walk,
         neighbour_weight=config.neighbour_weight,

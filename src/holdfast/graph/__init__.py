@@ -1,7 +1,7 @@
 """Neighbours, weighted graphs, communities and k-means starts: what a partition is built from."""
 
 from holdfast.graph.communities import communities, communities_at
-from holdfast.graph.jaccard import adjacency, jaccard_graph
+from holdfast.graph.jaccard import adjacency, jaccard_graph, random_walk
 from holdfast.graph.kmeans import kmeans
 from holdfast.graph.neighbours import Neighbours, nearest_neighbours, unit_rows
 
@@ -13,5 +13,6 @@ __all__ = [
     "jaccard_graph",
     "kmeans",
     "nearest_neighbours",
+    "random_walk",
     "unit_rows",
 ]

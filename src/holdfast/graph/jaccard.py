@@ -7,7 +7,7 @@ from scipy import sparse
 
 from holdfast.graph.neighbours import Neighbours
 
-__all__ = ["adjacency", "jaccard_graph"]
+__all__ = ["adjacency", "jaccard_graph", "random_walk"]
 
 
 def adjacency(neighbours: Neighbours) -> sparse.csr_matrix:
@@ -57,3 +57,22 @@ def jaccard_graph(neighbours: Neighbours) -> sparse.csr_matrix:
     shared.setdiag(0)
     shared.eliminate_zeros()
     return shared.astype(np.float32)
+
+
+def random_walk(graph: sparse.csr_matrix) -> sparse.csr_matrix:
+    r"""Normalise rows to one: :math:`W_{ij} = w_{ij} / \sum_{j'} w_{ij'}`.
+
+    Parameters
+    ----------
+    graph : csr_matrix of shape (n, n)
+        Non-negative weights.
+
+    Returns
+    -------
+    csr_matrix of shape (n, n), float32
+        One step of a random walk; ``W @ q`` averages over neighbourhoods. A node without edges keeps an
+        empty row.
+    """
+    weight = np.asarray(graph.sum(axis=1)).ravel()
+    inverse = np.divide(1.0, weight, out=np.zeros_like(weight), where=weight > 0)
+    return (sparse.diags(inverse) @ graph).tocsr().astype(np.float32)
