@@ -61,7 +61,7 @@ class Denoising:
         self._rows = rows
         self._corrupt = corrupt
 
-    def assess(self) -> Mapping[str, float]:
+    def assess(self, *, restored: bool = False) -> Mapping[str, float]:  # noqa: ARG002 - the protocol's
         """There is nothing to judge before the loss of the next epoch."""
         return {}
 
@@ -86,7 +86,7 @@ class FollowStart:
         self._corrupt = corrupt
         self._labels = torch.from_numpy(labels)
 
-    def assess(self) -> Mapping[str, float]:
+    def assess(self, *, restored: bool = False) -> Mapping[str, float]:  # noqa: ARG002 - the protocol's
         """Share of rows whose label still differs from the start's."""
         answers = map_blocks(self.module.assign, self._rows)
         changed = float((answers != self._labels).double().mean())
@@ -145,8 +145,10 @@ class Joint:
         self.labels = np.empty(0, dtype=np.int64)
         self.targets: tuple[Tensor, ...] = ()
 
-    def assess(self) -> Mapping[str, float]:
+    def assess(self, *, restored: bool = False) -> Mapping[str, float]:
         """Judge the labels as they are; refresh the targets where their time has come."""
+        if restored:
+            self._assessed = 0
         q = map_blocks(self.module, self._rows)
         self.labels = q.argmax(1).numpy()
         signals = self._signals(q)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -30,8 +31,11 @@ class Stage(Protocol):
         """The module whose state is trained, saved and restored."""
         ...
 
-    def assess(self) -> Mapping[str, float]:
-        """Look at the state as it is, refresh what the coming epoch aims at, and return signals."""
+    def assess(self, *, restored: bool = False) -> Mapping[str, float]:
+        """Look at the state as it is, refresh what the coming epoch aims at, and return signals.
+
+        ``restored`` says that the state was put back: aims taken from the abandoned one are void.
+        """
         ...
 
     def losses(self, batch: Tensor) -> Mapping[str, Tensor]:
@@ -91,7 +95,7 @@ def run_epochs(
     generator : torch.Generator
         Shuffles the rows.
     keep : {"best", "last"}, default="best"
-        Which state the stage is left in.
+        Which state the stage is left in; a last state that the monitor rejects is never kept.
 
     Returns
     -------
@@ -105,7 +109,7 @@ def run_epochs(
         if verdict.action is Action.ROLL_BACK:
             slow_down *= _SLOW_DOWN
             stage.module.load_state_dict(best)
-            stage.assess()
+            stage.assess(restored=True)
             optimiser = make_optimiser(slow_down)
         losses = _epoch(stage, optimiser, shuffled(stage.n_rows, batch_size, generator))
         signals = {**losses, **stage.assess()}
@@ -114,13 +118,16 @@ def run_epochs(
             best = _snapshot(stage)
         history.append(_entry(len(history) + 1, signals, optimiser, verdict))
         tell(stage.name, len(history), max_epochs, signals)
-    if keep == "best" or verdict.action is Action.ROLL_BACK:
+    if keep == "best" or (verdict.action is not Action.CONTINUE and not verdict.converged):
         stage.module.load_state_dict(best)
     return LoopResult(len(history), verdict.converged, verdict.reason, history)
 
 
 def _epoch(stage: Stage, optimiser: torch.optim.Optimizer, batches: Any) -> dict[str, float]:
-    """Take one step a batch; return the mean of each loss term and the number of skipped steps."""
+    """Take one step a batch; return the mean of each loss term and the number of skipped steps.
+
+    The loss is NaN after an epoch without a step, or one that ends in weights that are not finite.
+    """
     sums: dict[str, Tensor] = {}
     steps = skipped = 0
     stage.module.train()
@@ -137,7 +144,13 @@ def _epoch(stage: Stage, optimiser: torch.optim.Optimizer, batches: Any) -> dict
             sums[name] = sums.get(name, torch.zeros_like(value)) + value.detach()
     stage.module.eval()
     means = {name: float(total) / max(steps, 1) for name, total in sums.items()}
+    if steps == 0 or not _is_finite(stage.module):
+        means["loss"] = math.nan
     return {**means, "skipped": float(skipped)}
+
+
+def _is_finite(module: nn.Module) -> bool:
+    return all(bool(torch.isfinite(parameter).all()) for parameter in module.parameters())
 
 
 def _entry(
