@@ -81,7 +81,7 @@ class BaseClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
         self._fit_rows(self._check_rows(X, reset=True))
         return self
 
-    def fit_predict(self, X: Any, y: object = None, **kwargs: Any) -> np.ndarray:  # noqa: ARG002
+    def fit_predict(self, X: Any, y: object = None) -> np.ndarray:  # noqa: ARG002
         """Cluster the rows of ``X`` and return ``labels_``, of shape (n,)."""
         return self.fit(X).labels_
 
@@ -133,14 +133,14 @@ class BaseClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
     def _check_rows(self, X: Any, *, reset: bool) -> np.ndarray:
         """Return ``X`` as a finite float32 array of the right width, or say in a sentence what is wrong."""
         if isinstance(X, torch.Tensor):
-            X = X.detach().cpu().numpy()
+            X = X.detach().to("cpu", torch.float32).numpy()  # NumPy knows no bfloat16
         try:
             rows = validate_data(
                 self, X, reset=reset, dtype=np.float32, order="C", ensure_all_finite=False,
                 ensure_min_samples=2 if reset else 1,
             )  # fmt: skip
         except ValueError as error:
-            raise InputError(str(error)) from error
+            raise InputError(" ".join(str(error).split())) from error  # scikit-learn's span lines
         check_finite(rows, "X")
         return np.asarray(rows)
 

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from holdfast.exceptions import ParameterError
+
 __all__ = ["BLOCK_ROWS", "Rows", "map_blocks", "resolve_device", "shuffled"]
 
 BLOCK_ROWS = 256
@@ -16,10 +18,21 @@ differently for another number of rows, and an answer must not depend on what el
 
 
 def resolve_device(device: str) -> torch.device:
-    """Turn ``"auto"`` into CUDA where there is one, else the CPU; anything else is torch's own name."""
-    if device != "auto":
-        return torch.device(device)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """Turn ``"auto"`` into CUDA where there is one, else the CPU; anything else is torch's own name.
+
+    Raises
+    ------
+    ParameterError
+        If torch cannot use the device here.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=torch.device(device)).device
+    except (RuntimeError, AssertionError, TypeError) as error:  # torch's ways of saying no
+        raise ParameterError(
+            f"device={device!r} cannot be used on this machine; choose 'auto', 'cpu' or 'cuda'."
+        ) from error
 
 
 class Rows:
