@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 from holdfast.cluster import DEC
 from holdfast.cluster._base import BaseClusterer
-from holdfast.exceptions import InputError, ModelFileError
+from holdfast.exceptions import InputError, ModelFileError, ParameterError
 from holdfast.io.tensors import load_tensors, save_tensors
+from holdfast.training.batches import resolve_device
 
 __all__ = ["load", "save"]
 
@@ -51,6 +53,7 @@ def load(folder: str | Path) -> BaseClusterer:
     Returns
     -------
     estimator
+        Its ``device`` is ``"auto"`` where this machine lacks the one it was fitted on.
 
     Raises
     ------
@@ -59,17 +62,19 @@ def load(folder: str | Path) -> BaseClusterer:
     """
     tensors, manifest = load_tensors(folder)
     name = manifest.get("estimator")
-    if name not in _ESTIMATORS:
+    if not isinstance(name, str) or name not in _ESTIMATORS:
         raise ModelFileError(
             f"{folder} holds an estimator called {name!r}, unknown to this holdfast; update holdfast."
         )
     try:
         parameters = {key: _tuple(value) for key, value in manifest["parameters"].items()}
+        parameters["device"] = _usable(parameters["device"])
         model = _ESTIMATORS[name](**parameters)
         model.set_state(tensors, manifest)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())  # torch's reasons span lines
         raise ModelFileError(
-            f"{folder} does not describe a complete {name} ({error}); save the model again."
+            f"{folder} does not describe a complete {name} ({reason}); save the model again."
         ) from error
     return model
 
@@ -77,9 +82,18 @@ def load(folder: str | Path) -> BaseClusterer:
 def _parameters(model: BaseClusterer) -> dict[str, Any]:
     """Write constructor arguments as JSON knows them; a random state object is not kept, its effect is."""
     parameters: dict[str, Any] = dict(model.get_params(deep=False))
-    if not isinstance(parameters.get("random_state"), int | None):
-        parameters["random_state"] = None
+    seed = parameters.get("random_state")
+    parameters["random_state"] = int(seed) if isinstance(seed, Integral) else None
     return parameters
+
+
+def _usable(device: Any) -> Any:
+    """Fall back to "auto" from a device that this machine lacks: models move between machines."""
+    try:
+        resolve_device(device)
+    except ParameterError:
+        return "auto"
+    return device
 
 
 def _tuple(value: Any) -> Any:
