@@ -14,7 +14,7 @@ from holdfast._validation import check_choice, check_float, check_int
 from holdfast.cluster._base import BaseClusterer, canonical_order
 from holdfast.cluster._count import ClusterCount, estimate_n_clusters
 from holdfast.cluster._recipe import DecConfig, DecResult, continue_dec, empty_module, fit_dec
-from holdfast.exceptions import InputError, NotConvergedWarning
+from holdfast.exceptions import InputError, NotConvergedWarning, ParameterError
 
 __all__ = ["DEC"]
 
@@ -213,7 +213,7 @@ class DEC(BaseClusterer):
             for name, value in tensors.items()
             if name.startswith(prefix)
         }
-        config, n_features = self._config(len(weights["centres"])), int(manifest["n_features_in"])
+        config, n_features = self._config(len(weights["centres"]), seed=0), int(manifest["n_features_in"])
         self.module_ = empty_module(config, weights, n_features)
         self.labels_, self.start_labels_ = tensors["labels"], tensors["start_labels"]
         for name in _PLAIN_STATE:
@@ -235,8 +235,8 @@ class DEC(BaseClusterer):
             )
         self._take(fit_dec(X, config), X)
 
-    def _config(self, n_clusters: Any) -> DecConfig:
-        """Check every parameter and resolve the random state."""
+    def _config(self, n_clusters: Any, seed: int | None = None) -> DecConfig:
+        """Check every parameter and, where no seed is given, draw one from the random state."""
         check_int("n_clusters", n_clusters, 1)
         for name, choices in _CHOICES.items():
             check_choice(name, getattr(self, name), choices)
@@ -250,10 +250,13 @@ class DEC(BaseClusterer):
             check_int(name, getattr(self, name), 0)
         for name in ("target_update_interval", "batch_size", "n_init"):
             check_int(name, getattr(self, name), 1)
+        if not isinstance(self.hidden_dims, tuple | list) or not self.hidden_dims:
+            raise ParameterError(f"hidden_dims must be a tuple of layer widths, not {self.hidden_dims!r}.")
         for width in self.hidden_dims:
             check_int("hidden_dims", width, 1)
         given = {field.name: getattr(self, field.name) for field in fields(DecConfig) if field.name != "seed"}
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        if seed is None:
+            seed = int(_random(self.random_state).randint(2**31 - 1))
         given |= {"n_clusters": n_clusters, "hidden_dims": tuple(self.hidden_dims)}
         return DecConfig(**given, seed=seed)
 
@@ -272,13 +275,20 @@ class DEC(BaseClusterer):
         self.converged_ = training.converged
         self.history_ = training.history
         self.evidence_ = result.evidence
-        if not training.converged and training.n_iter == self.max_epochs > 0:
-            warnings.warn(
-                f"DEC stopped after max_epochs={self.max_epochs} with labels still changing; "
-                "raise max_epochs or tol.",
-                NotConvergedWarning,
-                stacklevel=4,
-            )
+        if not training.converged and self.max_epochs > 0:
+            trouble = training.history[-1]["reason"] or "with labels still changing; raise max_epochs or tol"
+            message = f"DEC stopped after {training.n_iter} of max_epochs={self.max_epochs}, {trouble}."
+            warnings.warn(message, NotConvergedWarning, stacklevel=4)
+
+
+def _random(state: Any) -> np.random.RandomState:
+    try:
+        random: np.random.RandomState = check_random_state(state)
+    except ValueError as error:
+        raise ParameterError(
+            f"random_state must be None, an integer from 0 to 2**32 - 1 or a RandomState, not {state!r}."
+        ) from error
+    return random
 
 
 _PLAIN_STATE = ("start_", "n_iter_", "converged_", "history_", "evidence_")
