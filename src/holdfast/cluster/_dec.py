@@ -33,8 +33,8 @@ class DEC(BaseClusterer):
     n_clusters : int or "auto", default=8
         How many clusters to form; ``"auto"`` asks :func:`holdfast.estimate_n_clusters`.
     init : {"auto", "kmeans", "graph"}, default="auto"
-        The start: k-means++, communities of the Jaccard neighbour graph, or whichever of the two has more
-        evidence.
+        The start: k-means++, communities of the Jaccard neighbour graph, or both, each trained, of which
+        the result with more evidence is returned (a start too far behind is not trained).
     encoder : {"projection", "autoencoder"}, default="projection"
         A rotation that may bend, or a denoising autoencoder. Frozen embeddings lose by a bottleneck, raw
         features may gain.
@@ -266,7 +266,7 @@ class DEC(BaseClusterer):
         self.module_ = module
         order = canonical_order(self.predict(X), module.unit_centres().numpy())
         module.reorder(torch.from_numpy(order))
-        self.start_ = result.starts[0].name
+        self.start_ = result.start
         self.start_labels_ = np.argsort(order)[result.start_labels]
         self.labels_ = self.predict(X)
         self.cluster_centers_ = module.unit_centres().numpy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -23,7 +24,10 @@ from holdfast.training.batches import Rows, map_blocks, resolve_device
 __all__ = ["DecConfig", "DecResult", "continue_dec", "empty_module", "fit_dec"]
 
 _LATENT = 128  # widest latent of the projection
-_START_CONFIDENCE = 0.7  # mean of max q at the start; below 3 / k the target would be noise
+_FAR_BEHIND = 0.05  # training gains about so much evidence: a start further behind does not catch up
+# How far the mean of max q stands from uniform to certain when training starts. Where q is nearly uniform,
+# as in a latent that is not calibrated, the target is noise and training merges clusters.
+_START_CONFIDENCE = 0.7
 
 
 @dataclass(frozen=True)
@@ -59,8 +63,8 @@ class DecResult:
     ----------
     module : Clusterer
         In its final state.
-    starts : list of Start
-        Those made, the one used first.
+    start : str
+        Name of the start it grew from.
     start_labels : ndarray of shape (n,)
         The partition the joint training began with.
     evidence : dict of str to float
@@ -71,7 +75,7 @@ class DecResult:
     """
 
     module: Clusterer
-    starts: list[Start]
+    start: str
     start_labels: np.ndarray
     evidence: dict[str, float]
     training: LoopResult
@@ -113,7 +117,7 @@ class _Run:
 
 
 def fit_dec(X: np.ndarray, config: DecConfig) -> DecResult:
-    """Cluster rows: encoder, start, warm start, joint training.
+    """Cluster rows: encoder, starts; from each a warm start and joint training; the evidence decides.
 
     Parameters
     ----------
@@ -131,17 +135,27 @@ def fit_dec(X: np.ndarray, config: DecConfig) -> DecResult:
         If all rows are equal.
     """
     run = _Run(X, config)
-    module = _build(run)
-    if isinstance(module.encoder, Autoencoder):
-        run.train(Denoising(module, run.rows, run.corrupt), ConvergenceMonitor(), config.pretrain_epochs)
-    starts = _find_starts(run, module)
-    _warm_start(run, module, starts[0].labels)
+    untrained = _build(run)
+    if isinstance(untrained.encoder, Autoencoder):
+        run.train(Denoising(untrained, run.rows, run.corrupt), ConvergenceMonitor(), config.pretrain_epochs)
+    starts = _find_starts(run, untrained)
+    made = {start.name: start.evidence.value for start in starts}
+    before = run.generator.get_state()
+    results = []
+    for start in starts:
+        if start.evidence.value < starts[0].evidence.value - _FAR_BEHIND:
+            continue
+        run.generator.set_state(before)  # so that "auto" is exactly the better of the two
+        results.append(_train_from(run, copy.deepcopy(untrained), start, made))
+    return max(results, key=lambda result: result.evidence["result"])
+
+
+def _train_from(run: _Run, module: Clusterer, start: Start, made: dict[str, float]) -> DecResult:
+    _warm_start(run, module, start.labels)
     labels = _answers(run, module)
-    training = _join(run, module, config.max_epochs)
-    scores = {start.name: start.evidence.value for start in starts}
-    scores["start"] = _score(run, labels)
-    scores["result"] = _score(run, _answers(run, module))
-    return DecResult(module, starts, labels, scores, training)
+    training = _join(run, module, run.config.max_epochs)
+    scores = {"start": _score(run, labels), "result": _score(run, _answers(run, module))}
+    return DecResult(module, start.name, labels, {**made, **scores}, training)
 
 
 def continue_dec(X: np.ndarray, config: DecConfig, module: Clusterer) -> LoopResult:
@@ -205,7 +219,8 @@ def _warm_start(run: _Run, module: Clusterer, labels: np.ndarray) -> None:
         return
     with torch.no_grad():
         cosines = cosine_similarity(z, module.centres)
-        confidence = max(_START_CONFIDENCE, min(3 / len(module.centres), 0.99))
+        uniform = 1 / len(module.centres)
+        confidence = uniform + _START_CONFIDENCE * (1 - uniform)
         module.temperature.fill_(calibrated_temperature(cosines, confidence))
     _follow(run, module, labels, run.corrupt)
     if _score(run, _answers(run, module)) < _score(run, labels):

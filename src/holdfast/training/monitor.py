@@ -53,9 +53,9 @@ class ConvergenceMonitor:
     ----------
     tol : float, default=1e-3
         Share of labels that change in an epoch, below which training has converged.
-    patience : int, default=15
+    patience : int, default=10
         Epochs without a better score before giving up.
-    min_gain : float, default=1e-4
+    min_gain : float, default=1e-3
         What counts as a better score when patience is counted.
     max_recoveries : int, default=6
         Rollbacks granted; the next one stops instead.
@@ -70,7 +70,7 @@ class ConvergenceMonitor:
     """
 
     def __init__(
-        self, tol: float = 1e-3, patience: int = 15, min_gain: float = 1e-4, max_recoveries: int = 6
+        self, tol: float = 1e-3, patience: int = 10, min_gain: float = 1e-3, max_recoveries: int = 6
     ) -> None:
         self.tol = tol
         self.patience = patience
