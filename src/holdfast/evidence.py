@@ -34,7 +34,7 @@ class Evidence:
     agreement : float
         Share of neighbour pairs in one cluster, 0 at chance and 1 at most.
     entropy : float
-        Entropy of the cluster sizes over its maximum ``ln k``, 0 to 1.
+        Entropy of the cluster sizes over its maximum ``ln k``, times the share of rows in clusters; 0 to 1.
     """
 
     value: float
@@ -56,10 +56,10 @@ def evidence(labels: np.ndarray, neighbours: Neighbours, n_clusters: int) -> Evi
     .. math::
 
         E = G + 1.25\,H, \qquad G = \frac{a - \sum_j s_j^2}{1 - \sum_j s_j^2}, \qquad
-        H = -\frac{\sum_j s_j \ln s_j}{\ln k}
+        H = -\frac{\sum_j s_j \ln (s_j / s)}{\ln k}
 
-    where *a* is the share of (row, neighbour) pairs in one cluster and :math:`s_j` the share of rows in
-    cluster *j*.
+    where *a* is the share of (row, neighbour) pairs in one cluster, :math:`s_j` the share of rows in
+    cluster *j* and :math:`s` their sum, which only noise keeps below one.
 
     Parameters
     ----------
@@ -80,5 +80,7 @@ def evidence(labels: np.ndarray, neighbours: Neighbours, n_clusters: int) -> Evi
     chance = float(np.square(share).sum())
     agreement = (float(together.mean()) - chance) / (1 - chance) if chance < 1 else 0.0
     used = share[share > 0]
-    entropy = float(-(used * np.log(used)).sum() / np.log(n_clusters)) if n_clusters > 1 else 1.0
+    entropy = (
+        float(-(used * np.log(used / known.mean())).sum() / np.log(n_clusters)) if n_clusters > 1 else 1.0
+    )
     return Evidence(agreement + ENTROPY_WEIGHT * entropy, agreement, entropy)
