@@ -99,7 +99,11 @@ class BaseClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
         return self._map(X, lambda x: self.module_.assign(x))
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Soft assignment ``q`` of every row to every cluster.
+        """Calibrated soft assignment of every row to every cluster.
+
+        On the rows of the fit, the mean of the highest probability equals the share of nearest neighbours
+        that are in the same cluster: an estimate of how often the cluster is right that needs no labels
+        (and is still somewhat too optimistic).
 
         Parameters
         ----------
@@ -110,7 +114,7 @@ class BaseClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
         ndarray of shape (n, k), float32
             Rows sum to one.
         """
-        return self._map(X, lambda x: self.module_(x))
+        return self._map(X, lambda x: self.module_.probabilities(x))
 
     def transform(self, X: Any) -> np.ndarray:
         """Map rows to the latent in which ``cluster_centers_`` live.

@@ -155,12 +155,16 @@ def _train_from(run: _Run, module: Clusterer, start: Start, made: dict[str, floa
     labels = _answers(run, module)
     training = _join(run, module, run.config.max_epochs)
     scores = {"start": _score(run, labels), "result": _score(run, _answers(run, module))}
+    _calibrate(run, module)
     return DecResult(module, start.name, labels, {**made, **scores}, training)
 
 
 def continue_dec(X: np.ndarray, config: DecConfig, module: Clusterer) -> LoopResult:
     """Train an existing module, in place, for ``config.max_epochs`` on new rows (n, d)."""
-    return _join(_Run(X, config, module.prepare), module, config.max_epochs)
+    run = _Run(X, config, module.prepare)
+    result = _join(run, module, config.max_epochs)
+    _calibrate(run, module)
+    return result
 
 
 def empty_module(config: DecConfig, weights: dict[str, Tensor], n_features: int) -> Clusterer:
@@ -243,6 +247,15 @@ def _join(run: _Run, module: Clusterer, max_epochs: int) -> LoopResult:
         corrupt=run.corrupt,
     )  # fmt: skip
     return run.train(joint, ConvergenceMonitor(tol=config.tol), max_epochs, keep=config.select)
+
+
+@torch.no_grad()
+def _calibrate(run: _Run, module: Clusterer) -> None:
+    """Make the model as sure, on average, as neighbours agree."""
+    logits = map_blocks(lambda x: module.logits(module.encode(x)), run.rows)
+    labels = logits.argmax(1).numpy()
+    agreement = float((labels[run.neighbours.indices] == labels[:, None]).mean())
+    module.calibration.fill_(calibrated_temperature(logits, agreement))
 
 
 def _answers(run: _Run, module: Clusterer) -> np.ndarray:

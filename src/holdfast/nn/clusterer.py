@@ -68,6 +68,7 @@ class Clusterer(nn.Module):
     """
 
     temperature: Tensor
+    calibration: Tensor
 
     def __init__(self, prepare: Preparation, encoder: Encoder, n_clusters: int, alpha: float = 1.0) -> None:
         super().__init__()
@@ -77,6 +78,7 @@ class Clusterer(nn.Module):
         self.assignment = prepare.assignment
         self.alpha = alpha
         self.register_buffer("temperature", torch.tensor(1.0))
+        self.register_buffer("calibration", torch.tensor(1.0))
 
     @property
     def device(self) -> torch.device:
@@ -101,6 +103,13 @@ class Clusterer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Soft assignment q (n, k) of raw rows."""
         return torch.softmax(self.logits(self.encode(x)), dim=1)
+
+    def probabilities(self, x: Tensor) -> Tensor:
+        """Soft assignment (n, k) of raw rows, calibrated: as unsure as the neighbourhoods say it should be.
+
+        Training sharpens ``q``, whether it is right or not; this undoes it without moving any label.
+        """
+        return torch.softmax(self.logits(self.encode(x)) / self.calibration, dim=1)
 
     def unit_centres(self) -> Tensor:
         """Centres (k, d_z) on the CPU, of length one for cosine assignment."""
