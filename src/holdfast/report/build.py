@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import chain
 from typing import Any
 
@@ -184,7 +185,7 @@ class _Builder:
             method=type(model).__name__,
             source=_text(first_of(run, "source")),
             encoder=_text(first_of(run, "encoder") or self.emb.encoder),
-            date=_text(first_of(run, "date")),
+            date=_date(first_of(run, "date")),
             seconds=None if seconds is None else float(seconds),
             version=str(run.get("holdfast") or version()),
             n_epochs=_maybe(int, getattr(model, "n_iter_", None)),
@@ -248,6 +249,15 @@ def _nearest_centres(centres: npt.NDArray, sizes: npt.NDArray) -> list[tuple[Nea
 def _in_turn(lists: list[Ints]) -> Iterable[list[int]]:
     longest = max((len(rows) for rows in lists), default=0)
     return ([int(rows[i]) for rows in lists if i < len(rows)] for i in range(longest))
+
+
+def _date(value: Any) -> str | None:
+    """Write an ISO 8601 time as people do; leave anything else as it came."""
+    try:
+        time = datetime.fromisoformat(str(value))
+    except ValueError:
+        return _text(value)
+    return f"{time.day} {time:%B %Y, %H:%M} {time.tzname() or ''}".rstrip()
 
 
 def _text(value: Any) -> str | None:
