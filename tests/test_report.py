@@ -80,7 +80,7 @@ def test_the_header_counts_what_was_clustered(known):
         0,
     )
     assert (s.source, s.date, s.seconds, s.method, s.n_epochs, s.converged) == (
-        "digits", "2025-06-12", 83.4, "Directions", 9, True,
+        "digits", "12 June 2025", 83.4, "Directions", 9, True,
     )  # fmt: skip
     best = model.predict_proba(emb.X).max(axis=1)
     assert s.confidence == pytest.approx(best.mean(), abs=1e-5)

@@ -257,7 +257,8 @@ def _date(value: Any) -> str | None:
         time = datetime.fromisoformat(str(value))
     except ValueError:
         return _text(value)
-    return f"{time.day} {time:%B %Y, %H:%M} {time.tzname() or ''}".rstrip()
+    clock = f", {time:%H:%M} {time.tzname() or ''}".rstrip() if len(str(value)) > len("2026-01-31") else ""
+    return f"{time.day} {time:%B %Y}{clock}"
 
 
 def _text(value: Any) -> str | None:
