@@ -13,7 +13,7 @@ from torch import Tensor
 from holdfast.cluster._stages import Corruption, Denoising, FollowStart, Joint
 from holdfast.cluster._start import Start, find_neighbours, find_starts
 from holdfast.evidence import evidence
-from holdfast.exceptions import InputError
+from holdfast.exceptions import InputError, TrainingError
 from holdfast.functional.assignment import calibrated_temperature, cosine_similarity
 from holdfast.functional.geometry import LIFT_UP_TO, mean_row, principal_directions, root_mean_square
 from holdfast.graph import Neighbours, jaccard_graph, random_walk
@@ -133,11 +133,14 @@ def fit_dec(X: np.ndarray, config: DecConfig) -> DecResult:
     ------
     InputError
         If all rows are equal.
+    TrainingError
+        If pretraining diverges.
     """
     run = _Run(X, config)
     untrained = _build(run)
     if isinstance(untrained.encoder, Autoencoder):
         run.train(Denoising(untrained, run.rows, run.corrupt), ConvergenceMonitor(), config.pretrain_epochs)
+        _check_latent(run, untrained)
     starts = _find_starts(run, untrained)
     made = {start.name: start.evidence.value for start in starts}
     before = run.generator.get_state()
@@ -205,6 +208,12 @@ def _make_encoder(run: _Run, prepare: Preparation) -> Encoder:
         return Autoencoder((prepared.shape[1], *run.config.hidden_dims), run.generator)
     directions = principal_directions(prepared, _LATENT)
     return Projection(directions, run.config.hidden_dims[0], run.generator)
+
+
+def _check_latent(run: _Run, module: Clusterer) -> None:
+    if not bool(torch.isfinite(map_blocks(module.encode, run.rows)).all()):
+        rate = run.config.learning_rate
+        raise TrainingError(f"pretraining diverged, its latent is not finite; lower learning_rate={rate:g}.")
 
 
 def _find_starts(run: _Run, module: Clusterer) -> list[Start]:
