@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from holdfast.cli.options import DEFAULT_ENCODER
 from holdfast.cli.sources import Collection, embed_images, read_table
 from holdfast.exceptions import InputError
 from holdfast.taxonomy import AssignmentTable, TaxonomyFolder, open_taxonomy
@@ -16,9 +17,7 @@ if TYPE_CHECKING:
     from holdfast.embedding import Embedder
     from holdfast.io import Embeddings
 
-__all__ = ["DEFAULT_ENCODER", "assign", "evaluate"]
-
-DEFAULT_ENCODER = "facebook/dinov2-base"
+__all__ = ["assign", "evaluate"]
 
 
 def assign(

@@ -8,8 +8,7 @@ from typing import Annotated, ClassVar
 
 import typer
 
-from holdfast.cli.answers import DEFAULT_ENCODER
-from holdfast.cli.options import Device, Encoder
+from holdfast.cli.options import DEFAULT_ENCODER, Device, Encoder
 from holdfast.cli.screen import Screen
 from holdfast.cli.task import Task
 

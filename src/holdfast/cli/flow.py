@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,12 +24,23 @@ if TYPE_CHECKING:
     from holdfast.report import Report
 
 __all__ = [
-    "METHODS", "Fitting", "Outcome", "Target", "fit_digits", "fit_images", "fit_table", "render_again",
+    "INITS",
+    "METHODS",
+    "Fitting",
+    "Outcome",
+    "Target",
+    "fit_digits",
+    "fit_images",
+    "fit_table",
+    "render_again",
     "silent",
-]  # fmt: skip
+]
 
 METHODS = {"dec": "DEC"}
 """What ``--method`` offers: the name on the command line and the estimator's."""
+
+INITS = ("auto", "kmeans", "graph")
+"""What ``--init`` offers."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +59,14 @@ class Fitting:
         Raises
         ------
         ParameterError
-            If there is no such method or device.
+            If there is no such method, start or device.
         """
         import holdfast
 
         name = METHODS[check_choice("method", self.method, tuple(METHODS))]
+        check_choice(
+            "init", self.init, INITS
+        )  # constructors check nothing, and the images come before the fit
         self.chosen_device()
         return getattr(holdfast, name)(
             n_clusters=self.n_clusters, init=self.init, device=self.device, random_state=self.seed
@@ -314,6 +328,7 @@ def _describe(
         "parameters": model.get_params(deep=False),
         "n_clusters": model.n_clusters_,
         "n_clusters_asked": fitting.n_clusters,
+        "cluster_count": None if model.cluster_count_ is None else asdict(model.cluster_count_),
         "start": model.start_,
         "evidence": model.evidence_,
         "n_iter": model.n_iter_,
@@ -336,6 +351,7 @@ def _shown_in_report(run: Mapping[str, Any]) -> dict[str, Any]:
         "encoder": run["encoder"],
         "encoder recipe": run["encoder_recipe"],
         "device": run["device"],
+        "number of clusters": (run["cluster_count"] or {}).get("message"),
         "seconds by stage": ", ".join(f"{stage} {value:.1f}" for stage, value in seconds.items()),
         "images set aside": f"{len(quarantined)}, see run.json" if quarantined else None,
     }

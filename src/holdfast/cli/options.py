@@ -14,7 +14,9 @@ from holdfast.exceptions import ParameterError
 if TYPE_CHECKING:
     from holdfast.cli.flow import Fitting, Target
 
-__all__ = ["Device", "Encoder", "FitTask", "Overwrite", "Taxonomy", "parse_n_clusters"]
+__all__ = ["DEFAULT_ENCODER", "Device", "Encoder", "FitTask", "Overwrite", "Taxonomy", "parse_n_clusters"]
+
+DEFAULT_ENCODER = "facebook/dinov2-base"
 
 Taxonomy = Annotated[
     Path, typer.Argument(metavar="OUT", help="A taxonomy folder that run, fit or demo wrote.")

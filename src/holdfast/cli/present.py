@@ -29,6 +29,8 @@ def show_outcome(screen: Screen, outcome: Outcome) -> None:
         return
     report, run = outcome.report, outcome.run
     screen.show(_cluster_table(report))
+    if run["cluster_count"] is not None:
+        screen.line(run["cluster_count"]["message"])
     screen.line(f"Start: {run['start']}. Evidence without labels: {_evidence(run)}.")
     if run["scores"] is not None:
         screen.line(f"Against the labels, which the fit never saw: {_score_line(run['scores']['result'])}.")
@@ -67,7 +69,18 @@ def show_evaluation(screen: Screen, found: Mapping[str, Any]) -> None:
 
 def _outcome_document(outcome: Outcome) -> dict[str, Any]:
     report, run = outcome.report, outcome.run
-    kept = ("n", "d", "n_clusters", "start", "evidence", "scores", "converged", "seconds", "quarantined")
+    kept = (
+        "n",
+        "d",
+        "n_clusters",
+        "cluster_count",
+        "start",
+        "evidence",
+        "scores",
+        "converged",
+        "seconds",
+        "quarantined",
+    )
     return {
         "folder": outcome.folder,
         "report": outcome.report_path,

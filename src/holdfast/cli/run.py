@@ -8,8 +8,7 @@ from typing import Annotated, ClassVar
 
 import typer
 
-from holdfast.cli.answers import DEFAULT_ENCODER
-from holdfast.cli.options import Encoder, FitTask
+from holdfast.cli.options import DEFAULT_ENCODER, Encoder, FitTask
 from holdfast.cli.present import show_outcome
 from holdfast.cli.screen import Screen
 

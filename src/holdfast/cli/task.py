@@ -11,7 +11,7 @@ import shlex
 import sys
 import traceback
 from abc import ABC, abstractmethod
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, Field, dataclass, fields
 from typing import Annotated, Any, ClassVar, get_args, get_origin, get_type_hints
 
 import typer
@@ -62,7 +62,7 @@ def command_line(task: Task) -> str:
     """Write the command that repeats a task; options that have their defaults are left out."""
     hints = _hints(type(task))
     arguments, options = [], []
-    for field in fields(task):
+    for field in _ordered_fields(type(task)):
         value = getattr(task, field.name)
         if field.name in _NOT_PART_OF_THE_WORK or value is None:
             continue
@@ -101,10 +101,8 @@ def _fail(task: Task, sentence: str, code: int) -> int:
 
 
 def _parameters(task: type[Task]) -> list[inspect.Parameter]:
-    """Describe the fields to Typer: the task's own first, those that all tasks share last."""
+    """Describe the fields to Typer."""
     hints = _hints(task)
-    by_class = [vars(cls).get("__annotations__", {}) for cls in task.__mro__]
-    order = {name: (depth, place) for depth, own in enumerate(by_class) for place, name in enumerate(own)}
     return [
         inspect.Parameter(
             field.name,
@@ -112,8 +110,16 @@ def _parameters(task: type[Task]) -> list[inspect.Parameter]:
             default=inspect.Parameter.empty if field.default is MISSING else field.default,
             annotation=hints[field.name],
         )
-        for field in sorted(fields(task), key=lambda field: order[field.name])
+        for field in _ordered_fields(task)
     ]
+
+
+def _ordered_fields(task: type[Task]) -> list[Field[Any]]:
+    """Return the options in the order of the help: the task's own first, those that all tasks share last."""
+    by_class = [vars(cls).get("__annotations__", {}) for cls in task.__mro__]
+    farthest_first = reversed(list(enumerate(by_class)))
+    order = {name: (depth, place) for depth, own in farthest_first for place, name in enumerate(own)}
+    return sorted(fields(task), key=lambda field: order[field.name])
 
 
 def _paragraphs(task: type[Task]) -> str:

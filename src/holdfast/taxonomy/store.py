@@ -246,6 +246,9 @@ def _check_contents(folder: str | os.PathLike[str], target: Path, *, overwrite: 
     """Refuse to replace anything but an empty folder, an unfinished run or, when told so, a taxonomy."""
     if target.exists() and not target.is_dir():
         raise OutputError(f"{folder} is a file; give the name of a folder to write.")
+    above = next(parent for parent in target.parents if parent.exists())
+    if not above.is_dir():
+        raise OutputError(f"Cannot write {folder} ({above} is a file): give another folder.")
     names = {entry.name for entry in target.iterdir()} if target.exists() else set()
     foreign = sorted(names - {WORK_FOLDER} - (set(_LAYOUT) if is_taxonomy(target) else set()))
     if foreign:
