@@ -254,10 +254,17 @@ class DEC(BaseClusterer):
             raise ParameterError(f"hidden_dims must be a tuple of layer widths, not {self.hidden_dims!r}.")
         for width in self.hidden_dims:
             check_int("hidden_dims", width, 1)
-        given = {field.name: getattr(self, field.name) for field in fields(DecConfig) if field.name != "seed"}
+        given = {
+            field.name: _plain(getattr(self, field.name))
+            for field in fields(DecConfig)
+            if field.name != "seed"
+        }
         if seed is None:
             seed = int(_random(self.random_state).randint(2**31 - 1))
-        given |= {"n_clusters": n_clusters, "hidden_dims": tuple(self.hidden_dims)}
+        given |= {
+            "n_clusters": int(n_clusters),
+            "hidden_dims": tuple(int(width) for width in self.hidden_dims),
+        }
         return DecConfig(**given, seed=seed)
 
     def _take(self, result: DecResult, X: np.ndarray) -> None:
@@ -279,6 +286,11 @@ class DEC(BaseClusterer):
             trouble = training.history[-1]["reason"] or "with labels still changing; raise max_epochs or tol"
             message = f"DEC stopped after {training.n_iter} of max_epochs={self.max_epochs}, {trouble}."
             warnings.warn(message, NotConvergedWarning, stacklevel=4)
+
+
+def _plain(value: Any) -> Any:
+    """Turn NumPy's numbers, which a grid search may bring, into Python's, which torch insists on."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _random(state: Any) -> np.random.RandomState:
