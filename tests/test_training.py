@@ -137,13 +137,21 @@ def test_no_changed_label_does_not_excuse_a_collapse():
     assert monitor.observe({"changed": 0.0, "entropy": 0.0}).action is Action.ROLL_BACK
 
 
-def test_patience_counts_epochs_without_a_gain():
+def test_patience_compares_the_last_epochs_with_those_before():
     monitor = ConvergenceMonitor(patience=3, min_gain=0.1)
     actions = [monitor.observe({"score": s}).action for s in (1.0, 1.05, 1.08, 1.2, 1.2, 1.2)]
     assert set(actions) == {Action.CONTINUE}
     verdict = monitor.observe({"score": 1.25})
     assert (verdict.action, verdict.is_best, verdict.converged) == (Action.STOP, True, True)
-    assert verdict.reason == "no better score for 3 epochs"
+    assert verdict.reason == "the last 3 epochs were no better than the 3 before them"
+
+
+def test_climbing_out_of_a_dip_is_progress():
+    monitor = ConvergenceMonitor(patience=3, min_gain=0.1)
+    monitor.observe({"score": 5.0})  # the start; every later score is below it
+    for step in range(20):
+        verdict = monitor.observe({"score": 1.0 + 0.1 * step})
+        assert (verdict.action, verdict.is_best) == (Action.CONTINUE, False)
 
 
 def test_small_gains_add_up():

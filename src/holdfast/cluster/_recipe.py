@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import partial, reduce
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from holdfast.training.batches import Rows, map_blocks, resolve_device
 __all__ = ["DecConfig", "DecResult", "continue_dec", "empty_module", "fit_dec"]
 
 _LATENT = 128  # widest latent of the projection
+_CLEARLY = 0.002  # difference in evidence between two results that seeds alone do not make
 _FAR_BEHIND = 0.05  # training gains about so much evidence: a start further behind does not catch up
 # How far the mean of max q stands from uniform to certain when training starts. Where q is nearly uniform,
 # as in a latent that is not calibrated, the target is noise and training merges clusters.
@@ -150,7 +151,12 @@ def fit_dec(X: np.ndarray, config: DecConfig) -> DecResult:
             continue
         run.generator.set_state(before)  # so that "auto" is exactly the better of the two
         results.append(_train_from(run, copy.deepcopy(untrained), start, made))
-    return max(results, key=lambda result: result.evidence["result"])
+    return reduce(_better, results)
+
+
+def _better(first: DecResult, second: DecResult) -> DecResult:
+    """Prefer the second for clearly more evidence; training inflates it, so a tie keeps the better start."""
+    return second if second.evidence["result"] > first.evidence["result"] + _CLEARLY else first
 
 
 def _train_from(run: _Run, module: Clusterer, start: Start, made: dict[str, float]) -> DecResult:

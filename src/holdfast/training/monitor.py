@@ -47,16 +47,17 @@ class ConvergenceMonitor:
     that is absent is not judged. Rules, in order: a value that is not finite, or three skipped steps,
     rolls back; so does a collapse (the size entropy below three quarters of its start, or more than a
     fifth of the clusters used at the start lost); fewer than ``tol`` changed labels stop as converged;
-    ``patience`` epochs without a better ``score`` stop as finished.
+    ``patience`` epochs whose best ``score`` is no better than that of the ``patience`` epochs before them
+    stop as finished.
 
     Parameters
     ----------
     tol : float, default=1e-3
         Share of labels that change in an epoch, below which training has converged.
     patience : int, default=10
-        Epochs without a better score before giving up.
+        Epochs in each of the two windows that are compared.
     min_gain : float, default=1e-3
-        What counts as a better score when patience is counted.
+        What the later window must gain.
     max_recoveries : int, default=6
         Rollbacks granted; the next one stops instead.
 
@@ -81,8 +82,7 @@ class ConvergenceMonitor:
     def reset(self) -> None:
         """Forget everything observed."""
         self._best = -math.inf
-        self._milestone = -math.inf
-        self._stalled = 0
+        self._scores: list[float] = []  # of the epochs trained, so without the start's
         self._recoveries = 0
         self._start: Mapping[str, float] | None = None
 
@@ -109,10 +109,17 @@ class ConvergenceMonitor:
         if signals.get("changed", math.inf) < self.tol:
             reason = f"fewer than {self.tol:g} of the labels changed"
             return Verdict(Action.STOP, is_best, converged=True, reason=reason)
-        if self._stalled >= self.patience:
-            reason = f"no better score for {self._stalled} epochs"
+        if self._has_stalled():
+            reason = f"the last {self.patience} epochs were no better than the {self.patience} before them"
             return Verdict(Action.STOP, is_best, converged=True, reason=reason)
         return Verdict(is_best=is_best)
+
+    def _has_stalled(self) -> bool:
+        """Compare the last epochs with those before: training that climbs out of a dip is progress."""
+        if len(self._scores) < 2 * self.patience:
+            return False
+        recent, before = self._scores[-self.patience :], self._scores[-2 * self.patience : -self.patience]
+        return max(recent) <= max(before) + self.min_gain
 
     def _trouble(self, signals: Mapping[str, float]) -> str:
         broken = sorted(name for name, value in signals.items() if not math.isfinite(value))
@@ -135,13 +142,12 @@ class ConvergenceMonitor:
         return Verdict(Action.ROLL_BACK, reason=trouble)
 
     def _note_score(self, signals: Mapping[str, float]) -> bool:
-        """Count the epochs without progress; tell whether this score is the best so far."""
+        """Remember the score; tell whether it is the best so far."""
         score = signals.get("score")
         if score is None:
             return True  # nothing to choose by: the latest healthy state is the one to return to
-        progress = score > self._milestone + self.min_gain
-        self._milestone = score if progress else self._milestone
-        self._stalled = 0 if progress else self._stalled + 1
+        if math.isfinite(self._best):
+            self._scores.append(score)
         is_best = score > self._best
         self._best = max(self._best, score)
         return is_best
