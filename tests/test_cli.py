@@ -538,10 +538,10 @@ def test_progress_is_drawn_on_a_terminal_only(as_json, terminal, drawn):
     screen = Screen(as_json=bool(as_json), debug=False)
     screen._err = Console(file=io.StringIO(), force_terminal=bool(terminal), width=100)
     with screen.progress() as watch:
+        watch("start", 0, 0)
         watch("embed", 3, 10)
-        watch("report", 0, 0)
     shown = screen._err.file.getvalue()
-    assert ("embed" in shown and "3/10" in shown) is drawn
+    assert all(part in shown for part in ("starting", "start", "embed", "3/10")) is drawn
     assert bool(shown) is drawn
 
 

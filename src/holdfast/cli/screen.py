@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from holdfast.exceptions import HoldfastWarning
 
@@ -64,22 +64,16 @@ class Screen:
 
     @contextmanager
     def progress(self) -> Iterator[Watch]:
-        """Give a callback that draws a bar for each stage, on a terminal only; the bars vanish at the end."""
+        """Give a callback that draws a bar, on a terminal only; it vanishes at the end."""
         columns = (
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-        )  # fmt: skip
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[count]}"),
+            TimeElapsedColumn(),
+        )
         silent = self.as_json or not self._err.is_terminal
         with Progress(*columns, console=self._err, transient=True, disable=silent) as bars:
-            known: dict[str, TaskID] = {}
-
-            def watch(stage: str, done: int, total: int) -> None:
-                if stage not in known:
-                    for earlier in known.values():
-                        bars.stop_task(earlier)
-                    known[stage] = bars.add_task(stage)
-                bars.update(known[stage], completed=done, total=total or None)
-
-            yield watch
+            yield _Bar(bars)
 
     @contextmanager
     def hearing(self) -> Iterator[None]:
@@ -99,6 +93,25 @@ class Screen:
         finally:
             log.removeHandler(handler)
             log.setLevel(level)
+
+
+class _Bar:
+    """One bar for one stage after another; a new one each time, as a bar cannot forget its total."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._stage = ""
+        self._bar = self._start("starting", 0)  # the libraries take their time
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        if stage != self._stage:
+            self._bars.remove_task(self._bar)
+            self._stage, self._bar = stage, self._start(stage, total)
+        count = f"{done:,}/{total:,}" if total else ""
+        self._bars.update(self._bar, completed=done, count=count)
+
+    def _start(self, stage: str, total: int) -> TaskID:
+        return self._bars.add_task(stage, total=total or None, count="")
 
 
 class _Notes(logging.Handler):
