@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import log_softmax, normalize
 
+from holdfast.functional.products import inner_products
+
 __all__ = [
     "calibrated_temperature",
     "cosine_logits",
@@ -35,7 +37,7 @@ def cosine_similarity(z: Tensor, centres: Tensor) -> Tensor:
     Tensor of shape (n, k)
         Values in [-1, 1].
     """
-    return normalize(z, dim=1) @ normalize(centres, dim=1).T
+    return inner_products(normalize(z, dim=1), normalize(centres, dim=1))
 
 
 def cosine_logits(z: Tensor, centres: Tensor, temperature: Tensor | float) -> Tensor:
@@ -75,7 +77,8 @@ def student_logits(z: Tensor, centres: Tensor, alpha: float = 1.0) -> Tensor:
     ----------
     .. [1] Xie, Girshick and Farhadi, "Unsupervised deep embedding for clustering analysis", 2016.
     """
-    squared = (z.square().sum(1, keepdim=True) - 2 * z @ centres.T + centres.square().sum(1)).clamp_min(0)
+    products = inner_products(z, centres)
+    squared = (z.square().sum(1, keepdim=True) - 2 * products + centres.square().sum(1)).clamp_min(0)
     return torch.log1p(squared / alpha) * (-(alpha + 1) / 2)
 
 

@@ -13,6 +13,7 @@ from torch.nn.functional import normalize
 __all__ = ["Neighbours", "nearest_neighbours", "unit_rows"]
 
 _BLOCK_ENTRIES = 2**24  # similarities held at once: 64 MB of float32
+_BLOCK_ROWS = 8_192  # rows scaled at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +54,11 @@ def unit_rows(X: np.ndarray) -> np.ndarray:
     ndarray of shape (n, d), float32
         A new array.
     """
-    return np.asarray(normalize(torch.as_tensor(X, dtype=torch.float32), dim=1))
+    rows = np.empty(X.shape, dtype=np.float32)
+    for start in range(0, len(X), _BLOCK_ROWS):
+        block = np.array(X[start : start + _BLOCK_ROWS], dtype=np.float32)  # a map on disk may be read-only
+        rows[start : start + _BLOCK_ROWS] = normalize(torch.from_numpy(block), dim=1).numpy()
+    return rows
 
 
 def nearest_neighbours(X: np.ndarray, k: int) -> Neighbours:

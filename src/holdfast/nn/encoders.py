@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu
 
+from holdfast.functional.products import inner_products
+
 __all__ = ["Autoencoder", "Encoder", "Projection"]
 
 
@@ -80,6 +82,13 @@ class Autoencoder(Encoder):
         return x
 
 
+class _Linear(nn.Linear):
+    """A linear layer that answers a row alike wherever it stands in a block."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return inner_products(x, self.weight, self.bias)
+
+
 def _perceptron(dims: Sequence[int], generator: torch.Generator) -> nn.Sequential:
     layers: list[nn.Module] = []
     for n_in, n_out in pairwise(dims):
@@ -89,7 +98,7 @@ def _perceptron(dims: Sequence[int], generator: torch.Generator) -> nn.Sequentia
 
 def _linear(n_in: int, n_out: int, generator: torch.Generator, *, bias: bool = True) -> nn.Linear:
     # On the meta device torch's own initialisation draws nothing from the global generator.
-    layer = nn.Linear(n_in, n_out, bias=bias, device="meta").to_empty(device="cpu")
+    layer = _Linear(n_in, n_out, bias=bias, device="meta").to_empty(device="cpu")
     nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu", generator=generator)
     if bias:
         nn.init.zeros_(layer.bias)

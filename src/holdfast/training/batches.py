@@ -14,7 +14,8 @@ __all__ = ["BLOCK_ROWS", "Rows", "map_blocks", "resolve_device", "shuffled"]
 
 BLOCK_ROWS = 256
 """Rows in a block. Every block has exactly this many, the last one padded: a matrix product may round
-differently for another number of rows, and an answer must not depend on what else was asked."""
+differently for another number of rows, and an answer must not depend on what else was asked. Nor on the
+place in the block: see :func:`holdfast.functional.products.inner_products`."""
 
 
 def resolve_device(device: str) -> torch.device:

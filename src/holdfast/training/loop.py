@@ -123,6 +123,7 @@ def run_epochs(
     return LoopResult(len(history), verdict.converged, verdict.reason, history)
 
 
+@torch.enable_grad()
 def _epoch(stage: Stage, optimiser: torch.optim.Optimizer, batches: Any) -> dict[str, float]:
     """Take one step a batch; return the mean of each loss term and the number of skipped steps.
 
