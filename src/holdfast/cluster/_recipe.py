@@ -25,7 +25,7 @@ __all__ = ["DecConfig", "DecResult", "continue_dec", "empty_module", "fit_dec"]
 
 _LATENT = 128  # widest latent of the projection
 _CLEARLY = 0.002  # difference in evidence between two results that seeds alone do not make
-_FAR_BEHIND = 0.05  # training gains about so much evidence: a start further behind does not catch up
+_FAR_BEHIND = 0.03  # in evidence; training rarely makes up for more, but it can hide it
 # How far the mean of max q stands from uniform to certain when training starts. Where q is nearly uniform,
 # as in a latent that is not calibrated, the target is noise and training merges clusters.
 _START_CONFIDENCE = 0.7

@@ -82,7 +82,7 @@ def find_starts(
     init : {"kmeans", "graph", "auto"}
         ``auto`` makes both.
     n_init : int
-        Restarts of k-means.
+        Restarts of k-means on each view of the rows.
     seed : int
     as_is : bool, default=False
         Whether k-means takes the rows as they are rather than their directions.
@@ -95,7 +95,12 @@ def find_starts(
     starts = []
     if init in ("kmeans", "auto"):
         views = [X] if as_is or X.shape[1] <= LIFT_UP_TO else [unit_rows(X), unit_rows(X - mean_row(X))]
-        partitions = [kmeans(_leading(view, seed), n_clusters, n_init=n_init, seed=seed) for view in views]
+        # Restarts compete by evidence: the one of least inertia is often not the best of them.
+        partitions = [
+            kmeans(rows, n_clusters, n_init=1, seed=seed + restart)
+            for rows in (_leading(view, seed) for view in views)
+            for restart in range(n_init)
+        ]
         starts.append(_best("kmeans", partitions, neighbours, n_clusters))
     if init in ("graph", "auto"):
         graph = jaccard_graph(neighbours)
