@@ -65,7 +65,8 @@ class DEC(BaseClusterer):
     learning_rate : float, default=1e-3
         Of Adam.
     n_init : int, default=20
-        Restarts of k-means++ on each view of the rows; the evidence picks one.
+        Restarts of k-means++ on each view of the rows; the evidence picks one (with Student-t assignment
+        the inertia, as published).
     select : {"evidence", "last"}, default="evidence"
         Which state the fit returns.
     device : str, default="auto"

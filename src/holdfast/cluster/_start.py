@@ -85,7 +85,8 @@ def find_starts(
         Restarts of k-means on each view of the rows.
     seed : int
     as_is : bool, default=False
-        Whether k-means takes the rows as they are rather than their directions.
+        Whether k-means takes the rows as they are rather than their directions, and the restart of least
+        inertia rather than that of most evidence: as published.
 
     Returns
     -------
@@ -94,13 +95,11 @@ def find_starts(
     """
     starts = []
     if init in ("kmeans", "auto"):
-        views = [X] if as_is or X.shape[1] <= LIFT_UP_TO else [unit_rows(X), unit_rows(X - mean_row(X))]
-        # Restarts compete by evidence: the one of least inertia is often not the best of them.
-        partitions = [
-            kmeans(rows, n_clusters, n_init=1, seed=seed + restart)
-            for rows in (_leading(view, seed) for view in views)
-            for restart in range(n_init)
-        ]
+        partitions = (
+            [kmeans(_leading(X, seed), n_clusters, n_init=n_init, seed=seed)]
+            if as_is
+            else _kmeans_restarts(X, n_clusters, n_init, seed)
+        )
         starts.append(_best("kmeans", partitions, neighbours, n_clusters))
     if init in ("graph", "auto"):
         graph = jaccard_graph(neighbours)
@@ -111,6 +110,16 @@ def find_starts(
         ]
         starts.append(_best("graph", partitions, neighbours, n_clusters))
     return sorted(starts, key=lambda start: start.evidence, reverse=True)
+
+
+def _kmeans_restarts(X: np.ndarray, n_clusters: int, n_init: int, seed: int) -> list[np.ndarray]:
+    """Every restart on every view: the one of least inertia is often not the one of most evidence."""
+    views = [X] if X.shape[1] <= LIFT_UP_TO else [unit_rows(X), unit_rows(X - mean_row(X))]
+    return [
+        kmeans(rows, n_clusters, n_init=1, seed=seed + restart)
+        for rows in (_leading(view, seed) for view in views)
+        for restart in range(n_init)
+    ]
 
 
 def _best(name: str, partitions: list[np.ndarray], neighbours: Neighbours, n_clusters: int) -> Start:
