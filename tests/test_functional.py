@@ -17,6 +17,7 @@ from holdfast.functional.assignment import (
     target_distribution,
 )
 from holdfast.functional.geometry import LIFT_UP_TO, lift, mean_row, principal_directions, root_mean_square
+from holdfast.functional.products import inner_products
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -121,6 +122,32 @@ def test_cosine_ignores_lengths(seed, factor):
     torch.testing.assert_close(
         cosine_similarity(z * lengths, centres * factor), cosine_similarity(z, centres)
     )
+
+
+# --- products -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", [1, 3, 5, 7, 10, 16, 25, 33, 64, 65, 127])
+@pytest.mark.parametrize("count", [1, 2, 7, 11, 40])
+def test_a_row_is_answered_alike_wherever_it_stands(width, count):
+    rows, others, bias = (
+        drawn(i, *shape, dtype=torch.float32)
+        for i, shape in enumerate(((256, width), (count, width), (count,)))
+    )
+    answers = inner_products(rows, others, bias)
+    torch.testing.assert_close(answers, rows @ others.T + bias, rtol=1e-4, atol=1e-5)
+    for seed in range(5):
+        order = torch.randperm(256, generator=torch.Generator().manual_seed(seed))
+        assert torch.equal(inner_products(rows[order], others, bias), answers[order])
+    for place in (0, 1, 2, 3, 255):
+        alone = torch.zeros_like(rows)
+        alone[place] = rows[100]
+        assert torch.equal(inner_products(alone, others, bias)[place], answers[100])
+
+
+def test_products_carry_gradients():
+    rows, others = drawn(0, 4, 5).requires_grad_(), drawn(1, 3, 5).requires_grad_()
+    assert torch.autograd.gradcheck(inner_products, (rows, others))
 
 
 # --- divergence ---------------------------------------------------------------------------------------------
