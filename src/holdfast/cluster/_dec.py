@@ -34,7 +34,8 @@ class DEC(BaseClusterer):
         How many clusters to form; ``"auto"`` asks :func:`holdfast.estimate_n_clusters`.
     init : {"auto", "kmeans", "graph"}, default="auto"
         The start: k-means++, communities of the Jaccard neighbour graph, or both, each trained, of which
-        the result with more evidence is returned (a start too far behind is not trained).
+        the one with more evidence (before and after training together) is returned; a start too far
+        behind is not trained.
     encoder : {"projection", "autoencoder"}, default="projection"
         A rotation that may bend, or a denoising autoencoder. Frozen embeddings lose by a bottleneck, raw
         features may gain.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, replace
-from functools import partial, reduce
+from functools import partial
 
 import numpy as np
 import torch
@@ -24,8 +24,7 @@ from holdfast.training.batches import Rows, map_blocks, resolve_device
 __all__ = ["DecConfig", "DecResult", "continue_dec", "empty_module", "fit_dec"]
 
 _LATENT = 128  # widest latent of the projection
-_CLEARLY = 0.002  # difference in evidence between two results that seeds alone do not make
-_FAR_BEHIND = 0.03  # in evidence; training rarely makes up for more, but it can hide it
+_FAR_BEHIND = 0.05  # in evidence: training does not make up for more
 # How far the mean of max q stands from uniform to certain when training starts. Where q is nearly uniform,
 # as in a latent that is not calibrated, the target is noise and training merges clusters.
 _START_CONFIDENCE = 0.7
@@ -151,12 +150,12 @@ def fit_dec(X: np.ndarray, config: DecConfig) -> DecResult:
             continue
         run.generator.set_state(before)  # so that "auto" is exactly the better of the two
         results.append(_train_from(run, copy.deepcopy(untrained), start, made))
-    return reduce(_better, results)
+    return max(results, key=_standing)
 
 
-def _better(first: DecResult, second: DecResult) -> DecResult:
-    """Prefer the second for clearly more evidence; training inflates it, so a tie keeps the better start."""
-    return second if second.evidence["result"] > first.evidence["result"] + _CLEARLY else first
+def _standing(result: DecResult) -> float:
+    """Count the evidence before training as much as after: training gains some whether it is right or not."""
+    return result.evidence[result.start] + result.evidence["result"]
 
 
 def _train_from(run: _Run, module: Clusterer, start: Start, made: dict[str, float]) -> DecResult:
