@@ -20,10 +20,9 @@ import numpy as np
 import holdfast as hf
 from benchmarks.datasets import PIXELS, Dataset, datasets
 from benchmarks.machine import PeakMemory, describe
-from holdfast.cluster._start import find_neighbours
 from holdfast.evidence import evidence
 from holdfast.functional.geometry import mean_row, root_mean_square
-from holdfast.graph import communities_at, jaccard_graph, kmeans, unit_rows
+from holdfast.graph import Neighbours, communities_at, jaccard_graph, kmeans, unit_rows
 from holdfast.metrics import score
 
 RESULTS = Path(__file__).parent / "results" / "quality.jsonl"
@@ -36,7 +35,7 @@ def run_kmeans(data: Dataset, seed: int) -> Labels:
 
 
 def run_louvain(data: Dataset, seed: int) -> Labels:
-    graph = jaccard_graph(_neighbours(data))
+    graph = jaccard_graph(neighbours_of(data))
     return {"louvain": communities_at(graph, data.n_classes, seed=1000 * seed)[0]}
 
 
@@ -64,7 +63,8 @@ METHODS: dict[str, Callable[[Dataset, int], Labels]] = {
 }
 
 
-def _neighbours(data: Dataset) -> object:
+def neighbours_of(data: Dataset) -> Neighbours:
+    """The neighbours that the evidence is measured with, as a fit would find them."""
     mean = mean_row(data.X)
     return find_neighbours(data.X, mean, root_mean_square(data.X, mean), data.n_classes)
 
@@ -72,7 +72,7 @@ def _neighbours(data: Dataset) -> object:
 def run(names: list[str] | None, methods: list[str], seeds: range) -> None:
     RESULTS.parent.mkdir(exist_ok=True)
     for data in datasets(names):
-        neighbours = _neighbours(data)
+        neighbours = neighbours_of(data)
         for method in methods:
             for seed in seeds:
                 if (data.name, method, seed) in {(r["set"], r["method"], r["seed"]) for r in read()}:
@@ -84,7 +84,7 @@ def run(names: list[str] | None, methods: list[str], seeds: range) -> None:
                 print(data.name, method, seed, best, f"{record['seconds']:.1f} s", flush=True)
 
 
-def measure(data: Dataset, method: str, seed: int, neighbours: object) -> dict:
+def measure(data: Dataset, method: str, seed: int, neighbours: Neighbours) -> dict:
     with PeakMemory() as memory, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         started = time.perf_counter()

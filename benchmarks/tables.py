@@ -27,8 +27,6 @@ def quality_tables(records: list[dict], pixels: Iterable[str]) -> str:
             _gain_table(sets, set(pixels)),
             "### NMI / ARI, mean over seeds, percent",
             _score_table(sets, _nmi_ari),
-            "### Seconds (peak MB above the start) of one fit",
-            _cost_table(records),
         ]
     )
 
@@ -103,7 +101,8 @@ def _gain_table(sets: dict[str, Scores], pixels: set[str]) -> str:
     return _markdown(["", "mean", "mean without pixel sets", "worst set"], rows)
 
 
-def _cost_table(records: list[dict]) -> str:
+def cost_table(records: list[dict]) -> str:
+    """Seconds, and in brackets peak MB above what was resident before, of one fit."""
     cells: dict[tuple[str, str], list[dict]] = defaultdict(list)
     for record in records:
         cells[record["set"], record["method"]].append(record)
