@@ -41,7 +41,8 @@ def main() -> None:
     )
     print(describe())
     print(
-        f"{record['n']:,} photographs in {seconds:.0f} s ({steps}), peak {peak:.0f} MB, report {report:.1f} MB"
+        f"{record['n']:,} photographs in {seconds:.0f} s ({steps}), "
+        f"peak memory {peak:.0f} MB, report {report:.1f} MB"
     )
     print(f"{scores}; start: {record['start']}, evidence {record['evidence']}")
 

@@ -20,6 +20,7 @@ import numpy as np
 import holdfast as hf
 from benchmarks.datasets import PIXELS, Dataset, datasets
 from benchmarks.machine import PeakMemory, describe
+from holdfast.cluster._start import find_neighbours
 from holdfast.evidence import evidence
 from holdfast.functional.geometry import mean_row, root_mean_square
 from holdfast.graph import Neighbours, communities_at, jaccard_graph, kmeans, unit_rows
