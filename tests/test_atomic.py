@@ -12,8 +12,11 @@ import time
 import numpy as np
 import pytest
 
-from holdfast.exceptions import InputError, OutputError
+from holdfast.exceptions import InputError, ModelFileError, OutputError
+from holdfast.io import atomic
 from holdfast.io.atomic import atomic_file, atomic_folder, jsonable, write_json, write_text
+from holdfast.io.tensors import load_tensors
+from holdfast.taxonomy import open_taxonomy
 
 
 def names(folder):
@@ -117,7 +120,89 @@ def test_a_file_that_arrives_during_the_work_is_not_lost(tmp_path):
     assert names(tmp_path) == ["out"]
 
 
+REPLACE_AND_DIE = textwrap.dedent("""
+    import os, shutil, signal, sys
+    from pathlib import Path
+    from holdfast.io import atomic
+
+    def die(*_, **__):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    retire = atomic._temporary_beside
+    def name(target, kind="tmp"):
+        if kind == "old":  # the second rename is one too many
+            rename, calls = Path.rename, []
+            Path.rename = lambda self, to: die() if calls else (calls.append(to), rename(self, to))
+        return retire(target, kind)
+
+    atomic._temporary_beside = name
+    shutil.rmtree = die
+    if sys.argv[2] == "two renames":
+        atomic._exchange = lambda one, other: False
+    with atomic.atomic_folder(sys.argv[1], owned=["a.txt"]) as temporary:
+        atomic.write_text(temporary / "a.txt", "new")
+""")
+
+
+def replace_and_die(target, way):
+    """Replace a folder in a process that is killed as soon as names have changed."""
+    write_text(target / "a.txt", "old")
+    done = subprocess.run([sys.executable, "-c", REPLACE_AND_DIE, target, way], check=False, timeout=60)
+    assert done.returncode == -signal.SIGKILL
+
+
+def can_exchange(folder):
+    (folder / ".one").mkdir()
+    (folder / ".other").mkdir()
+    done = atomic._exchange(folder / ".one", folder / ".other")
+    (folder / ".one").rmdir()
+    (folder / ".other").rmdir()
+    return done
+
+
+def test_the_name_is_never_without_a_folder(tmp_path):
+    if not can_exchange(tmp_path):
+        pytest.skip("this system or disk cannot exchange two folders in one step")
+    target = tmp_path / "out"
+    replace_and_die(target, "one step")
+    assert (target / "a.txt").read_text() == "new"
+    (left,) = set(names(tmp_path)) - {"out"}
+    assert left.startswith(".tmp-")
+    assert (tmp_path / left / "a.txt").read_text() == "old"
+
+
+@pytest.mark.parametrize("read", [load_tensors, open_taxonomy])
+def test_a_kill_between_two_renames_is_explained(tmp_path, read):
+    target = tmp_path / "out"
+    replace_and_die(target, "two renames")
+    assert not target.exists()
+    (left,) = tmp_path.glob(".old-*")
+    with pytest.raises(ModelFileError) as caught:
+        read(target)
+    sentence = f"{target} is missing because replacing it was cut short: rename {left} to get it back."
+    assert str(caught.value) == sentence
+    with pytest.raises(ModelFileError, match=r"is no (model|taxonomy) folder"):
+        read(tmp_path / "other")
+    left.rename(target)
+    assert (target / "a.txt").read_text() == "old"
+    with pytest.raises(ModelFileError, match=r"is no (model|taxonomy) folder"):
+        read(target)
+
+
+def test_what_cannot_be_exchanged_is_left_alone(tmp_path):
+    write_text(tmp_path / "old" / "a.txt", "old")
+    assert not atomic._exchange(tmp_path / "missing", tmp_path / "old")
+    assert names(tmp_path) == ["old"]
+    assert (tmp_path / "old" / "a.txt").read_text() == "old"
+
+
+def test_without_an_exchange_a_folder_is_replaced_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(atomic, "_exchange", lambda one, other: False)
+    test_a_folder_is_replaced_whole(tmp_path)
+
+
 def test_a_swap_that_fails_halfway_puts_the_old_folder_back(tmp_path, monkeypatch):
+    monkeypatch.setattr(atomic, "_exchange", lambda one, other: False)
     target = tmp_path / "out"
     write_text(target / "a.txt", "old")
     rename = type(target).rename

@@ -2,16 +2,20 @@
 
 A result is written under a temporary name in the folder of its target, forced to the disk, and renamed.
 Whatever stops the work in between (an error, Ctrl-C) removes the temporary; a killed process leaves at
-most a hidden ``.tmp-...`` beside the untouched target.
+most a hidden ``.tmp-...`` beside the untouched target. Where a system cannot exchange two folders in one
+step, a kill at the worst moment leaves the old one as ``.old-...``, and `where_it_went` says so.
 """
 
 from __future__ import annotations
 
+import ctypes
+import glob
 import json
 import math
 import os
 import secrets
 import shutil
+import sys
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,7 +25,17 @@ import numpy as np
 
 from holdfast.exceptions import HoldfastError, OutputError
 
-__all__ = ["atomic_file", "atomic_folder", "jsonable", "output_error", "write_json", "write_text"]
+__all__ = [
+    "atomic_file",
+    "atomic_folder",
+    "jsonable",
+    "output_error",
+    "where_it_went",
+    "write_json",
+    "write_text",
+]
+
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # Linux: linux/fcntl.h, linux/fs.h
 
 
 @contextmanager
@@ -64,8 +78,9 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
 def atomic_folder(path: str | os.PathLike[str], *, owned: Collection[str] | None = None) -> Iterator[Path]:
     """Give a temporary folder to fill; on success it becomes `path`, on any exception it is removed.
 
-    An existing folder is replaced only at the very end: it is renamed away, the new one takes its name, and
-    only then the old one is deleted. Its contents are not carried over.
+    An existing folder is replaced only at the very end: the two exchange their names in one step (on systems
+    without such a step, by two renames), and only then the old one is deleted. Its contents are not carried
+    over.
 
     Parameters
     ----------
@@ -90,11 +105,10 @@ def atomic_folder(path: str | os.PathLike[str], *, owned: Collection[str] | None
             yield temporary
             _sync_tree(temporary)
             _check_replaceable(path, target, owned or ())  # the work may have taken hours
-            _swap(temporary, target)
+            _put_in_place(temporary, target)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
-        _sync_name(target)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -146,6 +160,17 @@ def output_error(path: str | os.PathLike[str], error: OSError) -> OutputError:
     )
 
 
+def where_it_went(folder: str | os.PathLike[str]) -> str | None:
+    """Say in one sentence where the files of a missing folder are, if a kill cut its replacement short."""
+    target = Path(folder).resolve()
+    if target.exists():
+        return None
+    retired = sorted(target.parent.glob(f".old-{'[0-9a-f]' * 8}-{glob.escape(target.name)}"))
+    if not retired:
+        return None
+    return f"{folder} is missing because replacing it was cut short: rename {retired[0]} to get it back."
+
+
 @contextmanager
 def _os_errors_as_output_errors(
     path: str | os.PathLike[str], temporary: Path, target: Path
@@ -171,9 +196,9 @@ def _concerns(error: OSError, temporary: Path, target: Path) -> bool:
     return named == target or named in target.parents or temporary in (named, *named.parents)
 
 
-def _temporary_beside(target: Path) -> Path:
+def _temporary_beside(target: Path, kind: str = "tmp") -> Path:
     """Name a hidden temporary in the same folder (a rename works within one disk only), suffix kept."""
-    return target.with_name(f".tmp-{secrets.token_hex(4)}-{target.name}")
+    return target.with_name(f".{kind}-{secrets.token_hex(4)}-{target.name}")
 
 
 def _check_replaceable(path: str | os.PathLike[str], target: Path, owned: Collection[str]) -> None:
@@ -189,19 +214,40 @@ def _check_replaceable(path: str | os.PathLike[str], target: Path, owned: Collec
         )
 
 
-def _swap(temporary: Path, target: Path) -> None:
-    """Rename `temporary` to `target`, keeping what was there until the new folder is in place."""
+def _put_in_place(temporary: Path, target: Path) -> None:
+    """Give `temporary` the name `target`; what was there is deleted once the new name is on the disk."""
     if not target.exists():
         temporary.rename(target)
+        _sync_name(target)
         return
-    retired = _temporary_beside(target)
+    retired = temporary if _exchange(temporary, target) else _retire(temporary, target)
+    _sync_name(target)
+    shutil.rmtree(retired, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two folders swap names in one step; False where the system or the disk has no such step."""
+    if sys.platform != "linux":
+        return False
+    libc = ctypes.CDLL(None)
+    if not hasattr(libc, "renameat2"):  # a C library from before 2018
+        return False
+    names = os.fsencode(one), os.fsencode(other)
+    # Of a refusal we need no reason: the two renames work instead, or fail and say why.
+    failed = libc.renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], ctypes.c_uint(_RENAME_EXCHANGE))
+    return not failed
+
+
+def _retire(temporary: Path, target: Path) -> Path:
+    """Replace `target` by `temporary` in two renames; return where the old folder is."""
+    retired = _temporary_beside(target, "old")
     target.rename(retired)
     try:
         temporary.rename(target)
     except BaseException:
         retired.rename(target)
         raise
-    shutil.rmtree(retired, ignore_errors=True)
+    return retired
 
 
 def _sync_tree(folder: Path) -> None:

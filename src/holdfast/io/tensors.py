@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from holdfast.exceptions import ModelFileError, OutputError, ParameterError
-from holdfast.io.atomic import atomic_folder, jsonable, write_json
+from holdfast.io.atomic import atomic_folder, jsonable, where_it_went, write_json
 
 __all__ = ["MODEL_FILES", "SCHEMA_VERSION", "load_tensors", "save_tensors"]
 
@@ -124,7 +124,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ModelFileError(
-            f"{folder} is no model folder ({_MANIFEST} is missing): check the path."
+            where_it_went(folder) or f"{folder} is no model folder ({_MANIFEST} is missing): check the path."
         ) from error
     except OSError as error:
         raise _damaged(path, error.strerror or str(error)) from error

@@ -28,7 +28,7 @@ import numpy.typing as npt
 
 from holdfast.exceptions import InputError, ModelFileError, OutputError
 from holdfast.io import Embeddings, read_embeddings, write_embeddings
-from holdfast.io.atomic import atomic_folder, output_error, write_json
+from holdfast.io.atomic import atomic_folder, output_error, where_it_went, write_json
 from holdfast.taxonomy.assignments import AssignmentTable, read_assignments, write_assignments
 
 __all__ = [
@@ -298,7 +298,9 @@ def _read_json(path: Path) -> dict[str, Any]:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ModelFileError(
-            f"{path.parent} is no taxonomy folder ({path.name} is missing): give one that fit or run wrote."
+            where_it_went(path.parent)
+            or f"{path.parent} is no taxonomy folder ({path.name} is missing): "
+            "give one that fit or run wrote."
         ) from error
     except (OSError, ValueError, RecursionError) as error:
         raise _damaged(path, error) from error
