@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -71,6 +72,18 @@ def test_the_layout_is_the_documented_one(folder):
         "assignments/1.parquet",
         "vectors/part-00001.parquet",
     }
+
+
+def test_who_may_read_is_the_umasks_business(tmp_path, fitted):
+    before = os.umask(0o027)
+    try:
+        write(tmp_path / "out", fitted)
+        for suffix in (".parquet", ".npz", ".npy", ".csv"):
+            write_embeddings(Embeddings(["a"], np.ones((1, 2), dtype=np.float32)), tmp_path / f"emb{suffix}")
+    finally:
+        os.umask(before)
+    modes = {(path.is_dir(), path.stat().st_mode & 0o777) for path in tmp_path.rglob("*")}
+    assert modes == {(True, 0o750), (False, 0o640)}
 
 
 def test_what_comes_back_is_what_went_in(folder, fitted):

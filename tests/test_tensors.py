@@ -1,6 +1,7 @@
 """Tensor folders: exact round trips, and a clear sentence for every way in which they can be broken."""
 
 import json
+import os
 import re
 
 import numpy as np
@@ -71,6 +72,17 @@ def test_an_earlier_save_is_replaced_and_anything_else_refused(folder):
     (folder / "notes.txt").write_text("mine")
     with pytest.raises(OutputError, match=r"holds 'notes\.txt', which would be lost"):
         save_tensors(folder, TENSORS, MANIFEST)
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o077, 0o002])
+def test_who_may_read_is_the_umasks_business(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        save_tensors(tmp_path / "model", TENSORS, MANIFEST)
+    finally:
+        os.umask(before)
+    modes = {entry.name: entry.stat().st_mode & 0o777 for entry in (tmp_path / "model").iterdir()}
+    assert modes == dict.fromkeys(("manifest.json", "tensors.safetensors"), 0o666 & ~umask)
 
 
 def test_what_cannot_be_saved(tmp_path):

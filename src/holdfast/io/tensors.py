@@ -60,6 +60,7 @@ def save_tensors(
     with atomic_folder(folder, owned=MODEL_FILES) as temporary:
         try:
             save_file(arrays, temporary / _TENSORS)
+            _follow_umask(temporary / _TENSORS)
         except SafetensorError as error:
             raise OutputError(
                 f"Cannot write {folder} ({error}): give a folder on a disk with room."
@@ -166,6 +167,14 @@ def _plain(name: str, array: npt.NDArray) -> npt.NDArray:
             f"Tensor {name!r} holds {plain.dtype} values: put anything but numbers in the manifest."
         )
     return plain.astype(plain.dtype.newbyteorder("="), copy=False)
+
+
+def _follow_umask(path: Path) -> None:
+    """Let whoever may read the folder read the file: safetensors makes it for its owner alone.
+
+    The folder was made a moment ago with the umask, which itself cannot be read without changing it.
+    """
+    path.chmod(path.parent.stat().st_mode & 0o666)
 
 
 def _layout(array: npt.NDArray) -> dict[str, Any]:
