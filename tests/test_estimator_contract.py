@@ -172,18 +172,21 @@ def test_in_a_grid_search_without_labels(blobs):
 
 BAD_ROWS = [
     (np.zeros(5), "Expected 2D array, got 1D array"),
-    (np.zeros((2, 2, 2)), "dim 3"),
-    (np.zeros((0, 4)), "0 sample"),
-    (np.ones((1, 4)), "minimum of 2"),
-    (np.zeros((4, 0)), "0 feature"),
-    ([["a", "b"], ["c", "d"]], "could not convert string to float"),
-    ([[1.0, 2.0], [3.0]], "inhomogeneous"),
+    (np.zeros((2, 2, 2)), "with dim 3, while dim <= 2 is required by DEC; give one row per item."),
+    (np.zeros((0, 4)), "Found array with 0 sample(s) (shape=(0, 4)) while a minimum of 2 is required by DEC"),
+    (np.zeros((0, 4)), "DEC; give at least 2 rows."),
+    (np.ones((1, 4)), "while a minimum of 2 is required by DEC; give at least 2 rows."),
+    (np.zeros((4, 0)), "while a minimum of 1 is required by DEC; give at least one column."),
+    ([["a", "b"], ["c", "d"]],
+     "could not convert string to float: 'a'; give numbers, equally many in every row."),
+    ([[1.0, 2.0], [3.0]], "(2,) + inhomogeneous part; give numbers, equally many in every row."),
+    (np.eye(9) * 1j, "Complex data not supported; give real numbers."),
     (np.array([[0.0, 1.0], [np.nan, 1.0], [1.0, 0.0]]), "X has a NaN or an infinity in row 1: remove"),
     (np.array([[np.inf, 1.0], [np.nan, 1.0], [1.0, 0.0]]), "in row 0 and one more row"),
     (np.full((3, 2), 1e300), "X has a NaN or an infinity in row 0 and 2 more rows"),  # beyond float32
     (np.full((9, 2), 0.1), "all 9 rows are equal, so there is nothing to tell apart; check how"),
     (np.eye(3), "n_samples=3 should be >= n_clusters=8; give more rows or ask for fewer clusters."),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("X", "sentence"), BAD_ROWS)
@@ -199,11 +202,15 @@ def test_bad_rows_after_fit(blobs):
     X, _ = blobs
     model = DEC(4, **SHORT).fit(X)
     for method in (model.predict, model.predict_proba, model.transform, model.partial_fit):
-        with pytest.raises(InputError, match="X has 23 features, but DEC is expecting 24 features"):
+        with pytest.raises(InputError) as caught:
             method(X[:, :-1])
+        assert str(caught.value) == (
+            "X has 23 features, but DEC is expecting 24 features as input; "
+            "embed these rows with the same encoder."
+        )
         with pytest.raises(InputError, match="in row 2"):
             method(np.where(np.arange(240)[:, None] == 2, np.nan, X))
-        with pytest.raises(InputError, match="0 sample"):
+        with pytest.raises(InputError, match=r"0 sample.* required by DEC; give at least one row\.$"):
             method(X[:0])
     np.testing.assert_array_equal(model.predict(X), model.labels_)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from typing import Any, Self
 
@@ -16,6 +17,17 @@ from holdfast.nn import Clusterer
 from holdfast.training.batches import Rows, map_blocks
 
 __all__ = ["BaseClusterer", "canonical_order"]
+
+_REMEDIES = {
+    r"sample\(s\).* minimum of 1 ": "give at least one row",
+    r"sample\(s\).* minimum of (\d+)": r"give at least \1 rows",
+    r"feature\(s\).* minimum of 1 ": "give at least one column",
+    r"features, but \w+ is expecting": "embed these rows with the same encoder",
+    r"with dim \d": "give one row per item",
+    r"could not convert|inhomogeneous": "give numbers, equally many in every row",
+    r"Complex data": "give real numbers",
+}
+"""What to do about scikit-learn's complaints that do not say so themselves."""
 
 
 def canonical_order(labels: np.ndarray, centres: np.ndarray) -> np.ndarray:
@@ -144,7 +156,7 @@ class BaseClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
                 ensure_min_samples=2 if reset else 1,
             )  # fmt: skip
         except ValueError as error:
-            raise InputError(" ".join(str(error).split())) from error  # scikit-learn's span lines
+            raise InputError(_with_remedy(str(error))) from error
         check_finite(rows, "X")
         return np.asarray(rows)
 
@@ -156,3 +168,12 @@ class BaseClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
+
+
+def _with_remedy(complaint: str) -> str:
+    """Put what to do after scikit-learn's own words, in one line."""
+    first = complaint.partition("\n")[0]  # after it comes the whole array
+    for pattern, remedy in _REMEDIES.items():
+        if match := re.search(pattern, first):
+            return f"{first.rstrip('.')}; {match.expand(remedy)}."
+    return " ".join(complaint.split())
