@@ -2,6 +2,7 @@
 
 import inspect
 import warnings
+from typing import Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from holdfast import DEC
+from holdfast import DEC, persistence
+from holdfast._choices import DEC_CHOICES, METHODS
 from holdfast.evidence import evidence, neighbourhood_size
 from holdfast.exceptions import InputError, NotConvergedWarning
 from holdfast.graph import nearest_neighbours
@@ -113,6 +115,25 @@ def test_true_labels_leave_no_trace(digits):
         np.testing.assert_array_equal(model.cluster_centers_, fits[0].cluster_centers_)
         assert model.history_ == fits[0].history_
         assert model.evidence_ == fits[0].evidence_
+
+
+def test_the_signature_offers_what_the_check_accepts():
+    hints = get_type_hints(DEC.__init__)
+    offered = {
+        name: get_args(hint)
+        for name, hint in hints.items()
+        if get_origin(hint) is Literal  # n_clusters is a number or "auto"
+    }
+    assert offered == DEC_CHOICES
+    for name, choices in DEC_CHOICES.items():
+        written = "{" + ", ".join(f'"{choice}"' for choice in choices) + "}"
+        assert f"{name} : {written}, default=" in DEC.__doc__
+
+
+def test_the_methods_are_the_estimators_that_can_be_saved():
+    assert {name: cls.__name__ for name, cls in persistence._ESTIMATORS.items()} == {
+        name: name for name in METHODS.values()
+    }
 
 
 def test_unknown_arguments_are_not_swallowed(blobs):

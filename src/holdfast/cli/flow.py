@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from holdfast import __version__
+from holdfast._choices import DEC_CHOICES, METHODS
 from holdfast._validation import check_choice
 from holdfast.cli.sources import Collection, embed_resumably, load_digits, pictures_of, read_table
 from holdfast.exceptions import InputError, ParameterError
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from holdfast.report import Report
 
 __all__ = [
-    "INITS",
-    "METHODS",
     "Fitting",
     "Outcome",
     "Target",
@@ -35,12 +34,6 @@ __all__ = [
     "render_again",
     "silent",
 ]
-
-METHODS = {"dec": "DEC"}
-"""What ``--method`` offers: the name on the command line and the estimator's."""
-
-INITS = ("auto", "kmeans", "graph")
-"""What ``--init`` offers."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +57,8 @@ class Fitting:
         import holdfast
 
         name = METHODS[check_choice("method", self.method, tuple(METHODS))]
-        check_choice(
-            "init", self.init, INITS
-        )  # constructors check nothing, and the images come before the fit
+        # Constructors check nothing, and the images are embedded before the fit would.
+        check_choice("init", self.init, DEC_CHOICES["init"])
         self.chosen_device()
         return getattr(holdfast, name)(
             n_clusters=self.n_clusters, init=self.init, device=self.device, random_state=self.seed

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from holdfast._choices import DEC_CHOICES, METHODS
 from holdfast.cli.task import Task, command_line
 from holdfast.exceptions import ParameterError
 
@@ -46,10 +47,12 @@ class FitTask(Task):
         str,
         typer.Option("--n-clusters", metavar="K|auto", help="Number of clusters, or let the data decide."),
     ] = "auto"
-    method: Annotated[str, typer.Option("--method", metavar="dec", help="The estimator.")] = "dec"
+    method: Annotated[str, typer.Option("--method", metavar="|".join(METHODS), help="The estimator.")] = "dec"
     init: Annotated[
         str,
-        typer.Option("--init", metavar="auto|kmeans|graph", help="The start; auto: the better by evidence."),
+        typer.Option(
+            "--init", metavar="|".join(DEC_CHOICES["init"]), help="The start; auto: the better by evidence."
+        ),
     ] = "auto"
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Fixes every random draw.")] = 0
     device: Device = "auto"

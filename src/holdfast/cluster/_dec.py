@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
+from holdfast._choices import DEC_CHOICES
 from holdfast._validation import check_choice, check_float, check_int
 from holdfast.cluster._base import BaseClusterer, canonical_order
 from holdfast.cluster._count import ClusterCount, estimate_n_clusters
@@ -240,7 +241,7 @@ class DEC(BaseClusterer):
     def _config(self, n_clusters: Any, seed: int | None = None) -> DecConfig:
         """Check every parameter and, where no seed is given, draw one from the random state."""
         check_int("n_clusters", n_clusters, 1)
-        for name, choices in _CHOICES.items():
+        for name, choices in DEC_CHOICES.items():
             check_choice(name, getattr(self, name), choices)
         for name in ("neighbour_weight", "alpha", "learning_rate"):
             check_float(
@@ -306,11 +307,3 @@ def _random(state: Any) -> np.random.RandomState:
 
 
 _PLAIN_STATE = ("start_", "n_iter_", "converged_", "history_", "evidence_")
-
-_CHOICES = {
-    "init": ("auto", "kmeans", "graph"),
-    "encoder": ("projection", "autoencoder"),
-    "noise": ("mask", "gaussian"),
-    "assignment": ("cosine", "student"),
-    "select": ("evidence", "last"),
-}
