@@ -129,6 +129,8 @@ OPTIONS = {
     ("--n-clusters", "-3"): "--n-clusters must be auto or a whole number of at least 2, not '-3'.",
     ("--method", "magic"): "method must be one of 'dec', not 'magic'.",
     ("--init", "magic"): "init must be one of 'auto', 'kmeans', 'graph', not 'magic'.",
+    ("--seed", "-1"): "seed must be an integer from 0 to 4294967295, not -1.",
+    ("--seed", "4294967296"): "seed must be an integer from 0 to 4294967295, not 4294967296.",
     ("--device", "toaster"): (
         "device='toaster' cannot be used on this machine; choose 'auto', 'cpu' or 'cuda'."
     ),

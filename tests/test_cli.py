@@ -31,6 +31,7 @@ from commands import (
 )
 from conftest import REPOSITORY
 from holdfast import DEC, Embeddings, metrics, read_embeddings, write_embeddings
+from holdfast._choices import DEC_CHOICES, METHODS
 from holdfast.cli import flow, present
 from holdfast.cli.application import COMMANDS
 from holdfast.cli.fit import Fit
@@ -103,6 +104,15 @@ def test_every_command_has_help_with_an_example(task):
     assert task.example.startswith(f"holdfast {task.name}")
     assert "--json" in text
     assert "--debug" in text
+    assert not re.search(r"<bool>|range\b|\{", text)  # as Typer writes flags, bounds and arguments
+
+
+def test_the_help_offers_what_can_be_chosen():
+    text = succeed("fit", "--help")
+    assert text.split("\n")[1].split() == ["Usage:", "holdfast", "fit", "[OPTIONS]", "TABLE"]
+    for option, choices in (("method", tuple(METHODS)), ("init", DEC_CHOICES["init"])):
+        assert re.search(rf"--{option} +{re.escape('|'.join(choices))} ", text)
+    assert succeed("evaluate", "--help").split("\n")[1].split()[-2:] == ["OUT", "[TABLE]"]
 
 
 @pytest.mark.parametrize("task", COMMANDS, ids=NAMES)

@@ -15,6 +15,7 @@ from holdfast.cli.fit import Fit
 from holdfast.cli.report import RenderReport
 from holdfast.cli.run import Run
 from holdfast.cli.task import register
+from holdfast.cli.usage import FLAG, PlainGroup
 
 __all__ = ["COMMANDS", "app"]
 
@@ -22,8 +23,13 @@ COMMANDS = (Demo, Run, Embed, Fit, Assign, Evaluate, RenderReport)
 
 app = typer.Typer(
     name="holdfast",
-    help="Cluster image collections without labels; the labels hold.",
-    epilog="Example: holdfast demo",
+    cls=PlainGroup,
+    help=(
+        "Cluster image collections without labels; the labels hold.\n\n"
+        "The result is a taxonomy folder: the model, the cluster of every item, the vectors, and report.html "
+        "to look at."
+    ),
+    epilog="Start with: holdfast demo. Options of a command: holdfast run --help",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -41,7 +47,13 @@ def _show_version(wanted: bool) -> None:
 def _shared(
     version: Annotated[
         bool,
-        typer.Option("--version", help="Print the version and stop.", is_eager=True, callback=_show_version),
+        typer.Option(
+            "--version",
+            metavar=FLAG,
+            help="Print the version and stop.",
+            is_eager=True,
+            callback=_show_version,
+        ),
     ] = False,
 ) -> None:
     """Take the options that stand before a command."""

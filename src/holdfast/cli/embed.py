@@ -17,7 +17,7 @@ __all__ = ["Embed"]
 
 @dataclass(frozen=True, kw_only=True)
 class Embed(Task):
-    """Turn a folder of images into a table of embeddings, one row an image.
+    """Turn a folder of images into a table of embeddings, one row per image.
 
     Broken images are listed beside the table. If the command is interrupted, the same command goes on where
     it stopped.

@@ -29,7 +29,12 @@ class Evaluate(Task):
 
     taxonomy: Taxonomy
     table: Annotated[
-        Path | None, typer.Argument(metavar="[TABLE]", help="Embeddings with labels.", show_default=False)
+        Path | None,
+        typer.Argument(
+            metavar="TABLE",
+            help="Embeddings with labels; without it, the collection that was fitted.",
+            show_default=False,
+        ),
     ] = None
 
     def run(self, screen: Screen) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from holdfast import __version__
 from holdfast._choices import DEC_CHOICES, METHODS
-from holdfast._validation import check_choice
+from holdfast._validation import check_choice, check_int
 from holdfast.cli.sources import Collection, embed_resumably, load_digits, pictures_of, read_table
 from holdfast.exceptions import InputError, ParameterError
 from holdfast.taxonomy import WORK_FOLDER, check_target, create_taxonomy, open_taxonomy
@@ -52,13 +52,14 @@ class Fitting:
         Raises
         ------
         ParameterError
-            If there is no such method, start or device.
+            If there is no such method, start, seed or device.
         """
         import holdfast
 
         name = METHODS[check_choice("method", self.method, tuple(METHODS))]
         # Constructors check nothing, and the images are embedded before the fit would.
         check_choice("init", self.init, DEC_CHOICES["init"])
+        check_int("seed", self.seed, 0, 2**32 - 1)
         self.chosen_device()
         return getattr(holdfast, name)(
             n_clusters=self.n_clusters, init=self.init, device=self.device, random_state=self.seed

@@ -10,6 +10,7 @@ import typer
 
 from holdfast._choices import DEC_CHOICES, METHODS
 from holdfast.cli.task import Task, command_line
+from holdfast.cli.usage import FLAG
 from holdfast.exceptions import ParameterError
 
 if TYPE_CHECKING:
@@ -24,18 +25,23 @@ Taxonomy = Annotated[
 ]
 Device = Annotated[
     str,
-    typer.Option("--device", metavar="NAME", help="auto (CUDA where there is one), cpu, cuda, cuda:1, ..."),
+    typer.Option(
+        "--device", metavar="NAME", help="cpu, cuda, cuda:1 or auto, which takes CUDA where there is one."
+    ),
 ]
 Encoder = Annotated[
     str,
     typer.Option(
         "--encoder",
         metavar="NAME|FOLDER",
-        help="Model on the Hugging Face hub, or a folder with one (no network).",
+        help="Model on the Hugging Face hub, or a folder that holds one (needs no network).",
     ),
 ]
 Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Replace an earlier taxonomy, once the new one is complete.")
+    bool,
+    typer.Option(
+        "--overwrite", metavar=FLAG, help="Replace an earlier taxonomy, once the new one is complete."
+    ),
 ]
 
 
@@ -45,16 +51,24 @@ class FitTask(Task):
 
     n_clusters: Annotated[
         str,
-        typer.Option("--n-clusters", metavar="K|auto", help="Number of clusters, or let the data decide."),
+        typer.Option("--n-clusters", metavar="K|auto", help="Number of clusters; auto lets the data decide."),
     ] = "auto"
-    method: Annotated[str, typer.Option("--method", metavar="|".join(METHODS), help="The estimator.")] = "dec"
+    method: Annotated[
+        str,
+        typer.Option("--method", metavar="|".join(METHODS), help="How to cluster: deep embedded clustering."),
+    ] = "dec"
     init: Annotated[
         str,
         typer.Option(
-            "--init", metavar="|".join(DEC_CHOICES["init"]), help="The start; auto: the better by evidence."
+            "--init",
+            metavar="|".join(DEC_CHOICES["init"]),
+            help="First guess, from k-means or a neighbour graph; auto tries both and keeps the better.",
         ),
     ] = "auto"
-    seed: Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Fixes every random draw.")] = 0
+    seed: Annotated[
+        int,
+        typer.Option("--seed", metavar="N", help="Fixes every random draw, so that a fit can be repeated."),
+    ] = 0
     device: Device = "auto"
     overwrite: Overwrite = False
 

@@ -18,6 +18,7 @@ import typer
 from typer.models import ArgumentInfo
 
 from holdfast.cli.screen import Screen, printable
+from holdfast.cli.usage import FLAG, PlainCommand
 from holdfast.exceptions import HoldfastError, InputError, MissingDependencyError, OutputError
 
 __all__ = ["BAD_INPUT", "FAILED", "INTERRUPTED", "Task", "command_line", "register"]
@@ -35,10 +36,12 @@ class Task(ABC):
     example: ClassVar[str]
     interrupted: ClassVar[str] = "Interrupted: nothing was written."
 
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False
-    debug: Annotated[bool, typer.Option("--debug", help="Show the log, and the traceback of an error.")] = (
-        False
-    )
+    as_json: Annotated[
+        bool, typer.Option("--json", metavar=FLAG, help="Print one JSON object instead of a table.")
+    ] = False
+    debug: Annotated[
+        bool, typer.Option("--debug", metavar=FLAG, help="Show the log, and the traceback of an error.")
+    ] = False
 
     @abstractmethod
     def run(self, screen: Screen) -> None:
@@ -55,7 +58,8 @@ def register(app: typer.Typer, task: type[Task]) -> None:
 
     command.__signature__ = inspect.Signature(_parameters(task))  # type: ignore[attr-defined]
     command.__annotations__ = {}
-    app.command(task.name, help=_paragraphs(task), epilog=f"Example: {task.example}")(command)
+    epilog = f"Example: {task.example}"
+    app.command(task.name, cls=PlainCommand, help=_paragraphs(task), epilog=epilog)(command)
 
 
 def command_line(task: Task) -> str:
