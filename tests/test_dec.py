@@ -16,7 +16,7 @@ from holdfast.cluster import _recipe
 from holdfast.cluster._base import canonical_order
 from holdfast.cluster._stages import Corruption, Joint
 from holdfast.evidence import evidence, neighbourhood_size
-from holdfast.exceptions import InputError, NotConvergedWarning, TrainingError
+from holdfast.exceptions import HoldfastWarning, InputError, NotConvergedWarning, TrainingError
 from holdfast.functional.assignment import target_distribution
 from holdfast.graph import jaccard_graph, kmeans, nearest_neighbours, random_walk
 from holdfast.metrics import ari, clustering_accuracy
@@ -669,7 +669,13 @@ def test_as_published_runs_and_returns_its_last_state():
 def test_warnings_are_the_only_noise(capsys):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        warnings.simplefilter("ignore", NotConvergedWarning)
+        warnings.simplefilter("ignore", HoldfastWarning)
         DEC(6, **QUICK).fit(blobs()[0])
         DEC(6, encoder="autoencoder", pretrain_epochs=2, max_epochs=2, **QUICK).fit(noise())
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_start_that_the_model_cannot_hold_is_named():
+    with pytest.warns(HoldfastWarning, match=r"could not hold all of its graph start, which had 0\.\d+ more"):
+        model = DEC(12, init="graph", pretrain_epochs=1, max_epochs=0, random_state=0).fit(noise())
+    assert model.evidence_["result"] < model.evidence_["graph"]

@@ -15,7 +15,7 @@ from holdfast._validation import check_choice, check_float, check_int
 from holdfast.cluster._base import BaseClusterer, canonical_order
 from holdfast.cluster._count import ClusterCount, estimate_n_clusters
 from holdfast.cluster._recipe import DecConfig, DecResult, continue_dec, empty_module, fit_dec
-from holdfast.exceptions import InputError, NotConvergedWarning, ParameterError
+from holdfast.exceptions import HoldfastWarning, InputError, NotConvergedWarning, ParameterError
 
 __all__ = ["DEC"]
 
@@ -97,7 +97,9 @@ class DEC(BaseClusterer):
     start_labels_ : ndarray of shape (n,), int64
         Its partition, in the numbers of the result.
     evidence_ : dict of str to float
-        Evidence of each start made, of the one used (``"start"``) and of the ``"result"``.
+        Evidence of each start made, of the model once it had learned the one used (``"start"``), and of
+        the ``"result"``, which is at least that. Where a model cannot express a start (rows of very few
+        columns), a warning says how much it lost.
     n_features_in_ : int
         d.
 
@@ -285,10 +287,21 @@ class DEC(BaseClusterer):
         self.converged_ = training.converged
         self.history_ = training.history
         self.evidence_ = result.evidence
+        self._warn(result)
+
+    def _warn(self, result: DecResult) -> None:
+        """Say what the user should know of a fit that ended early or could not hold its start."""
+        training, lost = result.training, result.evidence[result.start] - result.evidence["result"]
         if not training.converged and self.max_epochs > 0:
             trouble = training.history[-1]["reason"] or "with labels still changing; raise max_epochs or tol"
             message = f"DEC stopped after {training.n_iter} of max_epochs={self.max_epochs}, {trouble}."
-            warnings.warn(message, NotConvergedWarning, stacklevel=4)
+            warnings.warn(message, NotConvergedWarning, stacklevel=5)
+        if lost > _NOTABLE and self.select == "evidence":
+            message = (
+                f"DEC could not hold all of its {result.start} start, which had {lost:.3f} more evidence; "
+                "raise pretrain_epochs or hidden_dims[0]."
+            )
+            warnings.warn(message, HoldfastWarning, stacklevel=5)
 
 
 def _plain(value: Any) -> Any:
@@ -306,4 +319,5 @@ def _random(state: Any) -> np.random.RandomState:
     return random
 
 
+_NOTABLE = 0.002  # evidence that a model may lose against its start without a word
 _PLAIN_STATE = ("start_", "n_iter_", "converged_", "history_", "evidence_")
