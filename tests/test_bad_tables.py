@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from holdfast.exceptions import TableError
-from holdfast.io import Embeddings, _parquet, read_embeddings, write_embeddings
+from holdfast.exceptions import InputError, TableError
+from holdfast.io import Embeddings, _parquet, embeddings, read_embeddings, write_embeddings
 
 SUFFIXES = (".parquet", ".npz", ".npy", ".csv")
 
@@ -23,6 +23,7 @@ NAN, INF = float("nan"), float("inf")
 
 # Remedies that several faults share.
 ONE_LIST = "give one list of numbers per row."
+ONE_VALUE = "give one text or number per row."
 SAME_WIDTH = "give all rows the same width."
 FILL_GAPS = "remove them or fill the gaps."
 PLAIN_ARRAYS = "holds Python objects or no array at all: save plain arrays of numbers or texts instead."
@@ -50,6 +51,10 @@ CSV_FAULTS = [
     (
         'embeddings\n"[1, 1e99]"\n',
         "row 0 on line 2 has a NaN or an infinity: remove the row or fill the gap.",
+    ),
+    (
+        f'embeddings\n"[1, 2]"\n"[1, {10**400}]"\n',
+        "row 1 on line 3 has a number that is too large: scale the vectors down.",
     ),
     ('embeddings\n"[1, 2]"\n"[1]"\n', f"row 1 on line 3 has 1 values and row 0 has 2: {SAME_WIDTH}"),
     ('embeddings\n"[1, null]"\n', NO_LIST),
@@ -105,6 +110,18 @@ PARQUET_FAULTS = [
     ),
     ({"embedding": [[1.0], [2.0]], "id": ["a", None]}, "row 1 has no id: fill it or drop the column."),
     ({"embedding": [[1.0], [2.0]], "label": [0, None]}, "row 1 has no label: fill it or drop the column."),
+    (
+        {"embedding": [[1.0], [2.0]], "id": [["a"], ["b", "c"]]},
+        f"column 'id' holds list<element: string> from row 0 on: {ONE_VALUE}",
+    ),
+    (
+        {"embedding": [[1.0], [2.0]], "label": [[1], [2]]},
+        f"column 'label' holds list<element: int64> from row 0 on: {ONE_VALUE}",
+    ),
+    (
+        {"embedding": [[1.0]], "id": [{"a": 138}]},
+        f"column 'id' holds struct<a: int64> from row 0 on: {ONE_VALUE}",
+    ),
 ]
 
 FOREIGN_BYTES = [
@@ -142,6 +159,53 @@ def test_bad_parquet(tmp_path, columns, sentence):
 def test_foreign_bytes(tmp_path, suffix, content, sentence):
     (tmp_path / f"bad.{suffix}").write_bytes(content)
     assert_refused(tmp_path / f"bad.{suffix}", sentence)
+
+
+def test_an_encoder_that_is_no_text_is_refused(tmp_path):
+    table = pa.table({"embedding": [[1.0]]}).replace_schema_metadata({b"holdfast.encoder": b"\xff"})
+    pq.write_table(table, tmp_path / "bad.parquet")
+    sentence = "names its encoder, 'holdfast.encoder', in bytes that are not UTF-8: write it again."
+    assert_refused(tmp_path / "bad.parquet", sentence)
+
+
+def test_bytes_are_read_as_utf8(tmp_path):
+    ids = pa.array(["Hüte".encode(), b"a\xff"], pa.binary())
+    table = write_parquet(tmp_path / "bytes.parquet", embedding=[[1.0], [2.0]], id=ids)
+    assert read_embeddings(table).ids.tolist() == ["Hüte", "a\\xff"]
+
+
+@pytest.mark.parametrize("column", ["ids", "labels", "paths"])
+@pytest.mark.parametrize("suffix", [".parquet", ".npz", ".csv"])
+def test_a_text_of_any_length_cannot_fill_the_memory(tmp_path, monkeypatch, suffix, column):
+    monkeypatch.setattr(embeddings, "_CHARACTERS", 2048)
+    target = tmp_path / f"long{suffix}"
+    texts = ["a", "b" * 1025]
+    if suffix == ".npz":
+        np.savez(target, X=np.eye(2), **{column: texts})
+    elif suffix == ".parquet":
+        write_parquet(target, embedding=[[1.0], [2.0]], **{column: texts})
+    else:
+        target.write_text(f'embeddings,{column}\n"[1]",{texts[0]}\n"[2]",{texts[1]}\n')
+    sentence = f"{column} has 1,025 characters in row 1: give at most 1,024, "
+    assert_refused(target, sentence + "for every row takes the room of the longest.")
+
+
+def test_long_names_are_welcome_where_there_is_room(monkeypatch):
+    monkeypatch.setattr(embeddings, "_CHARACTERS", 4096)
+    assert Embeddings(["a", "b" * 2048], np.eye(2)).ids[1] == "b" * 2048
+    assert Embeddings(np.array(["a", "b", "c" * 1365]), np.eye(3)).ids[2] == "c" * 1365
+    with pytest.raises(InputError, match="ids has 1,366 characters in row 2: give at most 1,365,"):
+        Embeddings(np.array(["a", "b", "c" * 1366]), np.eye(3))
+
+
+@pytest.mark.parametrize("make", [list, tuple, np.array])
+def test_an_id_is_one_value(make):
+    ids = np.empty(2, dtype=object)
+    ids[:] = ["a", make([1, 2])]
+    with pytest.raises(
+        InputError, match=r"^ids holds a (list|tuple|ndarray) in row 1: give one text per row\.$"
+    ):
+        Embeddings(ids, np.eye(2))
 
 
 def test_a_foreign_parquet_file_is_one_line(tmp_path):

@@ -69,10 +69,10 @@ def _read_rows(reader: csv.DictReader) -> Embeddings:
     if not vectors:
         raise TableError("has no rows below its header: give at least one.")
     return Embeddings(
-        ids=np.asarray(texts["ids"]) if "ids" in texts else row_ids(len(vectors)),
+        ids=_objects(texts["ids"]) if "ids" in texts else row_ids(len(vectors)),
         X=np.stack(vectors),
         labels=_labels(texts["labels"]) if "labels" in texts else None,
-        paths=np.asarray(texts["paths"]) if "paths" in texts else None,
+        paths=_objects(texts["paths"]) if "paths" in texts else None,
         encoder=_encoder(texts.get("encoder", [])),
     )
 
@@ -91,8 +91,11 @@ def _vector(text: str, where: str) -> npt.NDArray[np.float32]:
         raise TableError(f"{where} is broken JSON ({error}): write a list like [0.1, 0.2].") from error
     if not isinstance(values, list) or not all(type(value) in (int, float) for value in values):
         raise TableError(f"{where} is no list of numbers: write a list like [0.1, 0.2], with no gaps.")
-    with np.errstate(over="ignore"):
-        vector = np.asarray(values, dtype=np.float64).astype(np.float32)
+    try:
+        with np.errstate(over="ignore"):
+            vector = np.asarray(values, dtype=np.float64).astype(np.float32)
+    except OverflowError as error:  # JSON's whole numbers have no end
+        raise TableError(f"{where} has a number that is too large: scale the vectors down.") from error
     if not np.isfinite(vector).all():
         raise TableError(f"{where} has a NaN or an infinity: remove the row or fill the gap.")
     return vector
@@ -112,9 +115,14 @@ def _labels(texts: list[str]) -> npt.NDArray[Any]:
     try:
         numbers = [int(text) for text in texts]
         same = all(str(number) == text for number, text in zip(numbers, texts, strict=True))
-        return np.asarray(numbers, dtype=np.int64) if same else np.asarray(texts)
+        return np.asarray(numbers, dtype=np.int64) if same else _objects(texts)
     except (ValueError, OverflowError):
-        return np.asarray(texts)
+        return _objects(texts)
+
+
+def _objects(texts: list[str]) -> npt.NDArray[Any]:
+    """Keep texts as they are: an array of fixed width is made once their lengths have been checked."""
+    return np.asarray(texts, dtype=object)
 
 
 def _encoder(texts: list[str]) -> str | None:

@@ -67,8 +67,18 @@ def _read(file: pq.ParquetFile) -> Embeddings:
         X=X,
         labels=beside["labels"],
         paths=beside["paths"],
-        encoder=None if encoder is None else encoder.decode(),
+        encoder=None if encoder is None else _encoder(encoder),
     )
+
+
+def _encoder(stored: bytes) -> str:
+    """Return the recipe from the schema's metadata."""
+    try:
+        return stored.decode()
+    except UnicodeDecodeError as error:
+        raise TableError(
+            f"names its encoder, {_ENCODER_KEY.decode()!r}, in bytes that are not UTF-8: write it again."
+        ) from error
 
 
 def _read_vectors(file: pq.ParquetFile, name: str) -> npt.NDArray[np.float32]:
@@ -131,6 +141,10 @@ def _read_column(file: pq.ParquetFile, name: str | None) -> npt.NDArray[Any] | N
     column = file.read(columns=[name]).column(name)
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
+    if pa.types.is_nested(column.type):
+        raise TableError(
+            f"column {name!r} holds {column.type} from row 0 on: give one text or number per row."
+        )
     if column.null_count:
         raise _row_error(_first_null(column), f"has no {name}", "fill it or drop the column")
     return np.asarray(column.to_numpy())

@@ -14,6 +14,11 @@ from holdfast.exceptions import InputError
 
 __all__ = ["Embeddings", "row_ids"]
 
+# An array of texts is as wide as its longest entry in every row, at four bytes a character. So a text may be
+# longer than any sensible name only while the whole column stays below 256 MB.
+_LONG_TEXT = 1024
+_CHARACTERS = 1 << 26
+
 
 @dataclass(frozen=True, eq=False)
 class Embeddings:
@@ -24,7 +29,7 @@ class Embeddings:
     Parameters
     ----------
     ids : ndarray of shape (n,), str
-        The items' names, unique.
+        The items' names, unique. Up to 1,024 characters are always welcome, here and in labels and paths.
     X : ndarray of shape (n, d), float32
         The vectors, all finite.
     labels : ndarray of shape (n,), int or str, optional
@@ -91,12 +96,45 @@ def _vectors(values: npt.ArrayLike) -> npt.NDArray[np.float32]:
 def _texts(name: str, values: npt.ArrayLike, n: int) -> npt.NDArray[np.str_]:
     """Return a column of n texts; numbers are written out, gaps are refused."""
     column = _column(name, values, n)
-    texts = np.char.decode(column, "utf-8", "replace") if column.dtype.kind == "S" else column.astype(str)
-    missing = [value is None or value != value for value in column] if column.dtype == object else False
-    gaps = np.flatnonzero((texts == "") | missing)  # None and NaN are how pandas marks a gap
+    if column.dtype.kind in "SO":
+        limit = _longest(n)
+        return np.array([_text(name, value, row, limit) for row, value in enumerate(column.tolist())])
+    texts = column.astype(str)
+    gaps = np.flatnonzero(texts == "")
     if gaps.size:
-        raise InputError(f"{name} is empty in row {gaps[0]}: give every row one.")
+        raise _gap(name, int(gaps[0]))
+    long = np.flatnonzero(np.char.str_len(texts) > _longest(n))
+    if long.size:
+        raise _too_long(name, int(long[0]), len(texts[long[0]]), _longest(n))
     return texts
+
+
+def _longest(n: int) -> int:
+    """Return how many characters a text may have in a column of n."""
+    return max(_LONG_TEXT, _CHARACTERS // n)
+
+
+def _text(name: str, value: object, row: int, limit: int) -> str:
+    r"""Write one value of a column out; bytes are UTF-8, and what is not appears as ``\xNN``."""
+    if isinstance(value, (list, tuple, dict, set, np.ndarray)):
+        raise InputError(f"{name} holds a {type(value).__name__} in row {row}: give one text per row.")
+    text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
+    if value is None or value != value or text == "":  # None and NaN are how pandas marks a gap
+        raise _gap(name, row)
+    if len(text) > limit:
+        raise _too_long(name, row, len(text), limit)
+    return text
+
+
+def _too_long(name: str, row: int, length: int, limit: int) -> InputError:
+    return InputError(
+        f"{name} has {length:,} characters in row {row}: give at most {limit:,}, for every row takes the "
+        "room of the longest."
+    )
+
+
+def _gap(name: str, row: int) -> InputError:
+    return InputError(f"{name} is empty in row {row}: give every row one.")
 
 
 def _labels(values: npt.ArrayLike, n: int) -> npt.NDArray[Any]:
