@@ -38,11 +38,18 @@ def folder(tmp_path, fitted):
     return tmp_path / "out"
 
 
+RUN = {
+    "cluster_count": None, "command": "holdfast fit", "d": 6, "device": "cpu", "encoder": None,
+    "encoder_recipe": "cafe", "evidence": {"result": 0.5}, "n_clusters": 3, "quarantined": [], "seconds": {},
+    "source": "blobs.parquet", "start": "kmeans", "started": "2026-01-01T00:00:00+00:00",
+}  # fmt: skip
+
+
 def write(target, fitted, *, overwrite=False, note="first"):
     model, emb = fitted
     with create_taxonomy(target, overwrite=overwrite) as taxonomy:
         taxonomy.write_fit(model, emb)
-        taxonomy.write_run({"note": note})
+        taxonomy.write_run({**RUN, "note": note})
 
 
 def interrupt_write(target, fitted):
@@ -254,6 +261,23 @@ def test_a_run_that_cannot_be_understood_is_named(folder, case):
         open_taxonomy(folder)
     assert str(caught.value).startswith(f"{folder}/run.json ")
     assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize("key", RUN)
+def test_a_run_without_a_key_that_is_read_is_named(folder, key):
+    run = open_taxonomy(folder).read_run()
+    assert_damaged(folder, {**run, key: 1.5}, f"its {key!r} is 1.5")
+    assert_damaged(
+        folder, {name: value for name, value in run.items() if name != key}, f"its {key!r} is missing"
+    )
+
+
+def assert_damaged(folder, run, reason):
+    spoil_run(folder, json.dumps(run))
+    with pytest.raises(ModelFileError) as caught:
+        open_taxonomy(folder)
+    sentence = f"{folder}/run.json cannot be used ({reason}): restore it or run the fit again."
+    assert str(caught.value) == sentence
 
 
 def test_a_folder_without_a_run_is_no_taxonomy(tmp_path):

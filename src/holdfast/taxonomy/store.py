@@ -21,6 +21,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 from typing import Any, Literal
 
 import numpy as np
@@ -47,6 +48,24 @@ _RUN, _REPORT = "run.json", "report.html"
 _LAYOUT = (_RUN, _REPORT, "versions", "assignments", "vectors")
 _FORMAT, _SCHEMA_VERSION = "holdfast taxonomy", 1
 _CURRENT = 1  # the only version there is until taxonomies can be updated
+
+_ABSENT = object()
+_KEYS: dict[str, type | tuple[type, ...]] = {
+    "cluster_count": (dict, NoneType),
+    "command": str,
+    "d": int,
+    "device": str,
+    "encoder": (str, NoneType),
+    "encoder_recipe": (str, NoneType),
+    "evidence": dict,
+    "n_clusters": int,
+    "quarantined": list,
+    "seconds": dict,
+    "source": str,
+    "start": str,
+    "started": str,
+}
+"""What the commands read in `run.json`; the rest is for people."""
 
 _BLOCK_ROWS = 8192
 _ROUNDING_LIMIT = 0.01  # of the rows' spread: half precision may blur no more than that
@@ -103,7 +122,7 @@ class TaxonomyFolder:
         Raises
         ------
         ModelFileError
-            If it is missing, damaged, foreign, or written by a newer holdfast.
+            If it is missing, damaged, incomplete, foreign, or written by a newer holdfast.
         """
         path = self.root / _RUN
         run = _read_json(path)
@@ -114,6 +133,10 @@ class TaxonomyFolder:
                 f"{path} has schema version {run.get('schema_version')!r}, this holdfast reads "
                 f"{_SCHEMA_VERSION}: upgrade holdfast."
             )
+        for key, kinds in _KEYS.items():
+            if not isinstance(run.get(key, _ABSENT), kinds):
+                found = f"{run[key]!r:.40}" if key in run else "missing"
+                raise _damaged(path, f"its {key!r} is {found}")
         return run
 
     def load_model(self) -> Any:
