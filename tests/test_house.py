@@ -218,6 +218,7 @@ def test_a_wheel_in_a_fresh_environment_runs_the_demo_in_an_empty_folder(tmp_pat
     empty.mkdir()
     where = run(str(python), "-c", "import holdfast; print(holdfast.__file__)", cwd=empty).stdout
     assert Path(where.strip()).is_relative_to(tmp_path / "fresh"), "the wheel is not what was imported"
+    assert Path(where.strip()).with_name("py.typed").is_file(), "the types are for users too"
     demo = run(str(python.with_name("holdfast")), "demo", "-o", "out", cwd=empty)
     report = empty / "out" / "report.html"
     assert report.is_file(), demo.stdout
