@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 from rich.console import Console
 
 from commands import (
@@ -32,7 +33,7 @@ from commands import (
 from conftest import REPOSITORY
 from holdfast import DEC, Embeddings, metrics, read_embeddings, write_embeddings
 from holdfast._choices import DEC_CHOICES, METHODS
-from holdfast.cli import flow, present
+from holdfast.cli import answers, flow, present
 from holdfast.cli.application import COMMANDS
 from holdfast.cli.fit import Fit
 from holdfast.cli.screen import Screen, printable
@@ -257,6 +258,15 @@ def test_assign_places_new_items_with_their_group(tmp_path, fitted, table):
     assert header == "id,cluster,confidence"
     assert [int(row.split(",")[1]) for row in rows] == clusters_of(fitted)[:9]
     assert files_below(fitted) == before
+
+
+def test_assign_runs_the_model_where_it_is_told(fitted, table, monkeypatch):
+    """Torch's meta device is everywhere and holds no values: a model that is there cannot answer."""
+    monkeypatch.setattr("holdfast.training.batches.resolve_device", torch.device)
+    assigned, _ = answers.assign(fitted, table, flow.silent, device="cpu")
+    assert assigned.cluster.tolist() == clusters_of(fitted)
+    with pytest.raises((NotImplementedError, RuntimeError), match="meta"):
+        answers.assign(fitted, table, flow.silent, device="meta")
 
 
 def test_assign_writes_a_table(tmp_path, fitted, table):

@@ -36,7 +36,7 @@ def assign(
     encoder : str, optional
         Name or folder of the model that embeds images; by default the one that the taxonomy was made with.
     device : str, default="auto"
-        Where it runs.
+        Where the encoder and the model run.
 
     Returns
     -------
@@ -48,19 +48,25 @@ def assign(
     Raises
     ------
     InputError
-        If the taxonomy or the source cannot be read, or the vectors come from another encoder.
+        If the taxonomy or the source cannot be read, the vectors come from another encoder, or this machine
+        has no such device.
     """
+    from holdfast.training.batches import resolve_device
+
     taxonomy = open_taxonomy(folder)
     if not source.exists():
         raise InputError(f"{source} does not exist: check the path.")
     run = taxonomy.read_run()
+    place = resolve_device(device)
     if source.is_dir():
         embedder = _same_embedder(folder, run, encoder, device)
         collection = embed_images(source, embedder, watch)
     else:
         collection = read_table(source)
         _check_same_space(folder, run, collection)
-    return AssignmentTable.predicted(taxonomy.load_model(), collection.emb), collection
+    model = taxonomy.load_model()
+    model.module_.to(place)
+    return AssignmentTable.predicted(model, collection.emb), collection
 
 
 def evaluate(folder: Path, table: Path | None = None) -> dict[str, Any]:

@@ -25,8 +25,9 @@ from holdfast._optional import require
 from holdfast._validation import check_choice
 from holdfast.embedding.base import hash_files, recipe_hash
 from holdfast.embedding.preprocess import Preprocessing
-from holdfast.exceptions import InputError, ModelFileError, ParameterError
+from holdfast.exceptions import InputError, ModelFileError
 from holdfast.images import ImageSource, open_image
+from holdfast.training.batches import resolve_device
 
 __all__ = ["Precision", "TransformersEncoder"]
 
@@ -99,7 +100,7 @@ class TransformersEncoder:
     ) -> TransformersEncoder:
         """Load a model; see `Embedder.from_pretrained` for the parameters and the errors."""
         check_choice("precision", precision, ("float32", "bfloat16"))
-        target = _device(device)
+        target = resolve_device(device)
         require("transformers")
         folder = _local_folder(name_or_folder)
         config = _read_json(folder / "config.json")
@@ -161,19 +162,6 @@ def _vision_config(config: Any) -> dict[str, Any]:
     content = config.to_dict()
     vision: dict[str, Any] = content.get("vision_config") or content
     return vision
-
-
-def _device(device: str) -> torch.device:
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-        torch.empty(0, device=chosen)  # a name can be well formed and the device absent
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ParameterError(
-            f"device={device!r} cannot be used on this machine; choose 'auto', 'cpu' or 'cuda'."
-        ) from error
-    return chosen
 
 
 # --- the model's folder ---------------------------------------------------------------------------------
