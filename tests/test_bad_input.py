@@ -200,6 +200,20 @@ def test_an_output_below_a_file_is_refused_before_the_table_is_read(tmp_path):
     assert sentence == ("Cannot write T/file/out (T/file is a file): give another folder.")
 
 
+def test_what_is_wrong_from_the_start_is_said_before_the_table_is_read(tmp_path):
+    """A broken table is as good as a huge one: nobody should have looked at it."""
+    (tmp_path / "huge.csv").write_text("broken")
+    words = ("fit", tmp_path / "huge.csv", "-o", tmp_path / "out")
+    for option, sentence in OPTIONS.items():
+        assert refused(tmp_path, *words, *option) == sentence
+
+
+def test_a_refused_command_leaves_no_folders_behind(tmp_path):
+    words = ("fit", tmp_path / "missing.parquet", "-o", tmp_path / "a" / "b" / "c")
+    assert refused(tmp_path, *words) == "T/missing.parquet does not exist: check the path."
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("overwrite", [(), ("--overwrite",)])
 def test_a_folder_of_the_users_is_never_replaced(tmp_path, overwrite):
     table = make_table(tmp_path / "emb.npz")
@@ -233,9 +247,9 @@ def test_assignments_go_to_a_file_of_a_known_kind(tmp_path, taxonomy, name):
     )
 
 
-def test_embeddings_go_to_a_file_of_a_known_kind(tmp_path):
-    photos, encoder = make_photos(tmp_path / "photos", n=2), make_encoder(tmp_path / "encoder")
-    assert refused(tmp_path, "embed", photos, "-o", tmp_path / "emb.txt", "--encoder", encoder) == (
+def test_embeddings_go_to_a_file_of_a_known_kind_and_the_encoder_is_not_loaded_before(tmp_path):
+    photos = make_photos(tmp_path / "photos", n=2)
+    assert refused(tmp_path, "embed", photos, "-o", tmp_path / "emb.txt", "--encoder", "no/such") == (
         "Cannot write T/emb.txt: its name must end in .parquet, .npz, .npy or .csv."
     )
 
@@ -281,6 +295,15 @@ def test_images_for_vectors_of_an_unknown_encoder(tmp_path):
 
 def test_something_to_assign_that_is_not_there(tmp_path, taxonomy):
     assert refused(tmp_path, "assign", taxonomy, tmp_path / "new") == "T/new does not exist: check the path."
+
+
+@pytest.mark.parametrize("what", ["table", "photos"])
+def test_a_device_that_is_not_there_is_refused_for_tables_and_images(tmp_path, photo_taxonomy, what):
+    photos = photo_taxonomy / "photos"
+    source = photos if what == "photos" else make_table(tmp_path / "new.npz", d=16)
+    out = photo_taxonomy / "out"
+    sentence = OPTIONS["--device", "toaster"]
+    assert refused(tmp_path, "assign", out, source, "--device", "toaster") == sentence
 
 
 def test_a_table_without_labels_to_score_against(tmp_path, taxonomy):

@@ -218,6 +218,7 @@ def test_an_unfinished_run_is_no_obstacle(tmp_path, fitted):
 
 def test_looking_at_the_target_leaves_no_trace(tmp_path):
     check_target(tmp_path / "out")
+    check_target(tmp_path / "a" / "b" / "out")
     assert list(tmp_path.iterdir()) == []
 
 

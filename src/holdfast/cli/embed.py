@@ -39,8 +39,10 @@ class Embed(Task):
     def run(self, screen: Screen) -> None:
         """Embed and show."""
         from holdfast.images import list_images
+        from holdfast.io import check_table_target
 
-        list_images(self.folder)  # a folder without images should not wait for the model to load
+        check_table_target(self.out)  # neither a wrong name nor a folder without images
+        list_images(self.folder)  # should wait for the model to load
         from holdfast.cli.sources import embed_images
         from holdfast.embedding import Embedder
 

@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from holdfast import __version__
 from holdfast._choices import DEC_CHOICES, METHODS
 from holdfast._validation import check_choice, check_int
-from holdfast.cli.sources import Collection, embed_resumably, load_digits, pictures_of, read_table
+from holdfast.cli.sources import (
+    Collection,
+    check_table,
+    embed_resumably,
+    load_digits,
+    pictures_of,
+    read_table,
+)
 from holdfast.exceptions import InputError, ParameterError
 from holdfast.taxonomy import WORK_FOLDER, check_target, create_taxonomy, open_taxonomy
 
@@ -73,18 +80,9 @@ class Fitting:
         ParameterError
             If this machine has no such device.
         """
-        import torch
-
         from holdfast.training.batches import resolve_device
 
-        try:
-            chosen = resolve_device(self.device)
-            torch.empty(0, device=chosen)  # a name can be well formed and the device absent
-        except (RuntimeError, AssertionError) as error:
-            raise ParameterError(
-                f"device={self.device!r} cannot be used on this machine; choose 'auto', 'cpu' or 'cuda'."
-            ) from error
-        return chosen
+        return resolve_device(self.device)
 
 
 @dataclass(frozen=True)
@@ -150,7 +148,10 @@ def fit_table(table: Path, fitting: Fitting, target: Target, watch: Watch = sile
     OutputError
         If the folder cannot be written.
     """
+    # A table can take minutes to read: what is wrong from the start is said before.
     check_target(target.folder, overwrite=target.overwrite)
+    check_table(table)
+    fitting.estimator()
     clock = Clock()
     with clock.stage("read"):
         collection = read_table(table)

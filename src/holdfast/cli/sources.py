@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from holdfast.exceptions import InputError
-from holdfast.io import Embeddings, read_embeddings
+from holdfast.io import Embeddings, check_table_source, read_embeddings
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -19,7 +19,15 @@ if TYPE_CHECKING:
     from holdfast.cli.screen import Watch
     from holdfast.embedding import Embedder, Quarantined
 
-__all__ = ["Collection", "embed_images", "embed_resumably", "load_digits", "pictures_of", "read_table"]
+__all__ = [
+    "Collection",
+    "check_table",
+    "embed_images",
+    "embed_resumably",
+    "load_digits",
+    "pictures_of",
+    "read_table",
+]
 
 FROM_PATHS, FROM_DIGITS = "paths", "digits"
 _DIGIT_SIDE = 64  # pixels: eight times the original, so that a digit is seen in the report
@@ -58,10 +66,22 @@ def read_table(path: Path) -> Collection:
     InputError
         If it is missing, a folder, or no such table.
     """
-    if path.is_dir():
-        raise InputError(f"{path} is a folder: give a table of embeddings, or use holdfast run for images.")
+    check_table(path)
     emb = read_embeddings(path)
     return Collection(emb, str(path), pictures=None if emb.paths is None else FROM_PATHS)
+
+
+def check_table(path: Path) -> None:
+    """Refuse a table that cannot be opened, before there is other work.
+
+    Raises
+    ------
+    InputError
+        If it is missing, a folder, or of an unknown suffix.
+    """
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: give a table of embeddings, or use holdfast run for images.")
+    check_table_source(path)
 
 
 def load_digits() -> Collection:

@@ -16,16 +16,14 @@ from holdfast.embedding.base import Progress
 from holdfast.embedding.embedder import Embedder
 from holdfast.embedding.parts import PartWriter, file_key, parts_folder, read_parts, remove_parts
 from holdfast.embedding.stream import EncodedBatch
-from holdfast.exceptions import ImageError, OutputError
+from holdfast.exceptions import ImageError
 from holdfast.images import ImageFolder, list_images, printable
-from holdfast.io import Embeddings, write_embeddings
+from holdfast.io import Embeddings, check_table_target, write_embeddings
 from holdfast.io.atomic import write_text
 
 __all__ = ["FolderEmbedding", "Quarantined", "embed_folder", "quarantine_path"]
 
 logger = logging.getLogger(__name__)
-
-_TABLE_SUFFIXES = {".parquet", ".npz", ".npy", ".csv"}
 
 
 @dataclass(frozen=True)
@@ -99,7 +97,9 @@ def embed_folder(
         If `out` cannot be written; this is tried before the work begins.
     """
     listing = list_images(folder)
-    target = None if out is None else _checked(Path(out))
+    target = None if out is None else Path(out)
+    if target is not None:
+        check_table_target(target)
     parts = None if target is None else parts_folder(target)
     with PartWriter(parts, embedder.recipe) as writer:
         run = _Run.start(listing, embedder.dim)
@@ -201,15 +201,6 @@ def _embed_rest(run: _Run, embedder: Embedder, writer: PartWriter, progress: Pro
         finished += batch.n_images
         if progress is not None:
             progress(finished, n)
-
-
-def _checked(out: Path) -> Path:
-    """Refuse a table that could not be written, before hours of work rather than after."""
-    if out.suffix.lower() not in _TABLE_SUFFIXES:
-        raise OutputError(f"Cannot write {out}: its name must end in .parquet, .npz, .npy or .csv.")
-    if out.is_dir():
-        raise OutputError(f"{out} is a folder; give the name of a file to write.")
-    return out
 
 
 def _write(result: FolderEmbedding, out: Path) -> None:

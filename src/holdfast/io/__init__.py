@@ -1,6 +1,6 @@
 """Files: tables of embeddings, tensor folders and atomic writes. This room knows no estimator."""
 
 from holdfast.io.embeddings import Embeddings
-from holdfast.io.tables import read_embeddings, write_embeddings
+from holdfast.io.tables import check_table_source, check_table_target, read_embeddings, write_embeddings
 
-__all__ = ["Embeddings", "read_embeddings", "write_embeddings"]
+__all__ = ["Embeddings", "check_table_source", "check_table_target", "read_embeddings", "write_embeddings"]

@@ -18,7 +18,7 @@ from holdfast.io import _csv, _numpy, _parquet
 from holdfast.io.atomic import atomic_file, output_error
 from holdfast.io.embeddings import Embeddings, row_ids
 
-__all__ = ["read_embeddings", "write_embeddings"]
+__all__ = ["check_table_source", "check_table_target", "read_embeddings", "write_embeddings"]
 
 logger = logging.getLogger(__name__)
 
@@ -71,15 +71,9 @@ def read_embeddings(path: str | os.PathLike[str]) -> Embeddings:
         remedy. Rows are counted from 0. No file can make this function execute code.
     """
     source = Path(path)
-    known = _FORMATS.get(source.suffix.lower())
-    if known is None:
-        raise TableError(f"{path} has an unknown suffix: give a file ending in {_suffixes()}.")
-    if not source.exists():
-        raise TableError(f"{path} does not exist: check the path.")
-    if source.is_dir():
-        raise TableError(f"{path} is a folder: give a file ending in {_suffixes()}.")
+    check_table_source(source)
     try:
-        return known.read(source)
+        return _FORMATS[source.suffix.lower()].read(source)
     except InputError as error:
         raise TableError(f"{path}: {error}") from error
     except OSError as error:
@@ -112,18 +106,48 @@ def write_embeddings(
     """
     check_choice("dtype", dtype, ("float32", "float16"))
     target = Path(path)
-    known = _FORMATS.get(target.suffix.lower())
-    if known is None:
-        raise OutputError(f"Cannot write {path}: its name must end in {_suffixes()}.")
+    check_table_target(target)
     X = _stored(emb, dtype)
     _warn_of_losses(emb, target)
     try:
         with atomic_file(target) as temporary:
-            known.write(emb, X, temporary)
+            _FORMATS[target.suffix.lower()].write(emb, X, temporary)
     except OutputError:
         raise
     except OSError as error:  # numpy's writers raise some without a number; here all are about the output
         raise output_error(path, error) from error
+
+
+def check_table_source(path: str | os.PathLike[str]) -> None:
+    """Refuse what `read_embeddings` could not even open; for the time before other work.
+
+    Raises
+    ------
+    TableError
+        If there is no file, or its suffix is unknown.
+    """
+    source = Path(path)
+    if source.suffix.lower() not in _FORMATS:
+        raise TableError(f"{path} has an unknown suffix: give a file ending in {_suffixes()}.")
+    if not source.exists():
+        raise TableError(f"{path} does not exist: check the path.")
+    if source.is_dir():
+        raise TableError(f"{path} is a folder: give a file ending in {_suffixes()}.")
+
+
+def check_table_target(path: str | os.PathLike[str]) -> None:
+    """Refuse a name that `write_embeddings` could not write to; for the time before the long work.
+
+    Raises
+    ------
+    OutputError
+        If the suffix is unknown, or a folder is there.
+    """
+    target = Path(path)
+    if target.suffix.lower() not in _FORMATS:
+        raise OutputError(f"Cannot write {path}: its name must end in {_suffixes()}.")
+    if target.is_dir():
+        raise OutputError(f"{path} is a folder; give the name of a file to write.")
 
 
 def _stored(emb: Embeddings, dtype: str) -> npt.NDArray:

@@ -225,9 +225,10 @@ def check_target(folder: str | os.PathLike[str], *, overwrite: bool = False) -> 
     target = Path(folder).resolve()
     try:
         _check_contents(folder, target, overwrite=overwrite)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".tmp-", dir=target.parent):
-            pass
+        # The folders above may be missing too. They are tried out of sight, so that nothing is left behind.
+        above = next(parent for parent in target.parents if parent.exists())
+        with tempfile.TemporaryDirectory(prefix=".tmp-", dir=above) as trial:
+            (Path(trial) / target.relative_to(above)).mkdir(parents=True)
     except OutputError:
         raise
     except OSError as error:
