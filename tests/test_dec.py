@@ -95,15 +95,18 @@ def test_the_evidence_reported_is_that_of_the_labels(digits):
         assert model.evidence_["start"] == pytest.approx(start, abs=1e-12)
 
 
+def standing(model):
+    return model.evidence_[model.start_] + model.evidence_["result"]
+
+
 def test_auto_is_one_of_the_two():
     for X in (blobs(spread=6.0)[0], noise()):
         auto = DEC(6, **QUICK).fit(X)
         chosen = DEC(6, init=auto.start_, **QUICK).fit(X)
         np.testing.assert_array_equal(auto.predict_proba(X), chosen.predict_proba(X))
         other = DEC(6, init={"kmeans": "graph", "graph": "kmeans"}[auto.start_], **QUICK).fit(X)
-        # Within .002 of each other the better start decides; a start further behind is not trained.
-        if abs(auto.evidence_["kmeans"] - auto.evidence_["graph"]) <= 0.05:
-            assert auto.evidence_["result"] >= other.evidence_["result"] - 0.002
+        if abs(auto.evidence_["kmeans"] - auto.evidence_["graph"]) <= 0.05:  # further behind is not trained
+            assert standing(auto) >= standing(other)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -622,11 +625,11 @@ def test_a_fit_inside_no_grad_learns():
 def test_few_or_equal_rows_do_no_harm(part):
     X, _ = blobs(spread=4.0)
     model = DEC(6, **QUICK).fit(X)
-    before = model.labels_
+    before, sure = model.labels_, model.predict_proba(X).max(1).mean()
     rows = part(X)
     model.partial_fit(rows)
     assert model.labels_.shape == (len(rows),)
-    assert np.isfinite(model.predict_proba(X)).all()
+    assert abs(model.predict_proba(X).max(1).mean() - sure) < 0.05
     assert np.mean(model.predict(X) == before) > 0.95
 
 
@@ -679,3 +682,9 @@ def test_a_start_that_the_model_cannot_hold_is_named():
     with pytest.warns(HoldfastWarning, match=r"could not hold all of its graph start, which had 0\.\d+ more"):
         model = DEC(12, init="graph", pretrain_epochs=1, max_epochs=0, random_state=0).fit(noise())
     assert model.evidence_["result"] < model.evidence_["graph"]
+
+
+def test_clusters_without_members_are_mentioned():
+    X = np.repeat(np.eye(3, 20, dtype=np.float32), 40, axis=0)
+    with pytest.warns(HoldfastWarning, match="only 3 of 5 clusters have members; ask for fewer clusters"):
+        DEC(5, **QUICK).fit(X)

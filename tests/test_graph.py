@@ -284,3 +284,14 @@ def test_kmeans_is_silent_about_repeated_rows():
         labels = kmeans(X, 4)
     assert len(set(labels[:10])) == len(set(labels[10:])) == 1
     assert labels[0] != labels[-1]
+
+
+@pytest.mark.parametrize("groups", [30, 300])
+def test_more_separate_groups_than_clusters_are_shared_out_evenly(groups):
+    block = np.ones((20, 20), dtype=np.float32) - np.eye(20, dtype=np.float32)
+    graph = sparse.block_diag([block] * groups, format="csr")
+    (labels,) = communities_at(graph, 10)
+    sizes = np.bincount(labels)
+    assert len(sizes) == 10
+    assert sizes.max() <= 2 * sizes.min()
+    assert (np.ptp(labels.reshape(groups, 20), axis=1) == 0).all(), "a group stays together"

@@ -241,7 +241,7 @@ def test_curves_keep_gaps_and_skip_what_is_no_number():
     assert remarks_of(history) == ("Epoch 2, stop: no better score for 15 epochs.",)
     assert remarks_of([], {"start": 2.0, "result": 2.0}) == ()
     assert remarks_of([{"epoch": 1}], {"start": 2.0, "result": 2.0}) == (
-        "No epoch surpassed the evidence of the start, so the start was returned.",
+        "No epoch surpassed the evidence that training began with, so that state was returned.",
     )
     assert [c.mark for c in curves_of(history, returned=0.5)] == [None, 0]
     assert 'class="mark"' in str(plots.curve(curves_of(history, returned=0.5)[1]))

@@ -5,8 +5,8 @@ chance, plus how evenly the rows are spread over the clusters. The first alone w
 clusters and splitting a third, which lowers the second. The silhouette is not used: it rewards round
 clusters, which is what k-means makes, whatever the truth.
 
-Every choice between partitions asks this module: the warm start, the snapshot a fit returns, and the
-members of an ensemble.
+Every choice between partitions of one number of clusters asks this module: the start, and the state that
+a fit returns.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
@@ -16,7 +17,10 @@ from holdfast.exceptions import InputError
 from holdfast.nn import Clusterer
 from holdfast.training.batches import Rows, map_blocks
 
-__all__ = ["BaseClusterer", "canonical_order"]
+__all__ = ["ROW_CHECKS", "BaseClusterer", "as_rows", "canonical_order"]
+
+ROW_CHECKS: dict[str, Any] = {"dtype": np.float32, "order": "C", "ensure_all_finite": False}
+"""Options of scikit-learn's checks; finiteness is checked by us, in blocks and with the row named."""
 
 _REMEDIES = {
     r"sample\(s\).* minimum of 1 ": "give at least one row",
@@ -148,17 +152,10 @@ class BaseClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
 
     def _check_rows(self, X: Any, *, reset: bool) -> np.ndarray:
         """Return ``X`` as a finite float32 array of the right width, or say in a sentence what is wrong."""
-        if isinstance(X, torch.Tensor):
-            X = X.detach().to("cpu", torch.float32).numpy()  # NumPy knows no bfloat16
-        try:
-            rows = validate_data(
-                self, X, reset=reset, dtype=np.float32, order="C", ensure_all_finite=False,
-                ensure_min_samples=2 if reset else 1,
-            )  # fmt: skip
-        except ValueError as error:
-            raise InputError(_with_remedy(str(error))) from error
-        check_finite(rows, "X")
-        return np.asarray(rows)
+        least = 2 if reset else 1
+        return as_rows(
+            X, lambda array: validate_data(self, array, reset=reset, **ROW_CHECKS, ensure_min_samples=least)
+        )
 
     @property
     def _n_features_out(self) -> int:
@@ -168,6 +165,35 @@ class BaseClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
+
+
+def as_rows(X: Any, check: Callable[[Any], Any]) -> np.ndarray:
+    """Turn what a user gives into finite float32 rows, or say in a sentence what is wrong with it.
+
+    Parameters
+    ----------
+    X : array-like of shape (n, d)
+        NumPy array, memory map, torch tensor of any floating type, or nested sequences.
+    check : callable
+        One of scikit-learn's checks, with ``ROW_CHECKS`` among its options.
+
+    Returns
+    -------
+    ndarray of shape (n, d), float32
+
+    Raises
+    ------
+    InputError
+        If scikit-learn refuses the rows, or one of them is not finite.
+    """
+    if isinstance(X, torch.Tensor):
+        X = X.detach().to("cpu", torch.float32).numpy()  # NumPy knows no bfloat16
+    try:
+        rows = np.asarray(check(X))
+    except ValueError as error:
+        raise InputError(_with_remedy(str(error))) from error
+    check_finite(rows, "X")
+    return rows
 
 
 def _with_remedy(complaint: str) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils import check_array, check_random_state
 
-from holdfast._validation import check_finite
+from holdfast.cluster._base import ROW_CHECKS, as_rows
 from holdfast.cluster._start import find_neighbours
 from holdfast.functional.geometry import mean_row, root_mean_square
 from holdfast.graph import Neighbours, communities, jaccard_graph, random_walk, unit_rows
@@ -77,11 +77,10 @@ def estimate_n_clusters(X: Any, *, random_state: Any = None) -> ClusterCount:
 
     Raises
     ------
-    ValueError
+    InputError
         If rows are not finite or fewer than two.
     """
-    rows = check_array(X, dtype=np.float32, ensure_min_samples=2, ensure_all_finite=False)
-    check_finite(rows, "X")
+    rows = as_rows(X, lambda array: check_array(array, **ROW_CHECKS, ensure_min_samples=2))
     random = check_random_state(random_state)
     if len(rows) > _MOST_ROWS:
         rows = rows[np.sort(random.choice(len(rows), _MOST_ROWS, replace=False))]
@@ -125,9 +124,9 @@ def _cut(
 
 
 def _count_useful(labels: np.ndarray) -> int:
-    """Communities of at least five rows and a tenth of the mean size."""
+    """Count communities of at least five rows and a tenth of the mean size, but no fewer than one."""
     sizes = np.bincount(labels)
-    return int((sizes >= max(5, 0.1 * sizes.mean())).sum())
+    return max(1, int((sizes >= max(5, 0.1 * sizes.mean())).sum()))
 
 
 def _summarise(picks: dict[str, int]) -> ClusterCount:

@@ -21,7 +21,7 @@ __all__ = ["DEC"]
 
 
 class DEC(BaseClusterer):
-    r"""Deep Embedded Clustering that is no worse than its start.
+    r"""Deep Embedded Clustering that keeps the best state it has seen, by evidence that needs no labels.
 
     The method of [1]_ (soft assignment, a sharpened target over the whole data set, joint training of
     encoder and centres) with three changes that make it work on embeddings: the latent is compared by
@@ -95,7 +95,8 @@ class DEC(BaseClusterer):
     start_ : {"kmeans", "graph"}
         The start that was used.
     start_labels_ : ndarray of shape (n,), int64
-        Its partition, in the numbers of the result.
+        The partition that joint training began with, in the numbers of the result: the start as the model
+        had learned it.
     evidence_ : dict of str to float
         Evidence of each start made, of the model once it had learned the one used (``"start"``), and of
         the ``"result"``, which is at least that. Where a model cannot express a start (rows of very few
@@ -196,7 +197,7 @@ class DEC(BaseClusterer):
             return self.fit(X)
         rows = self._check_rows(X, reset=False)
         if len(rows) > 1:
-            config = replace(self._config(self.n_clusters_), max_epochs=1)
+            config = replace(self._config(self.n_clusters_), max_epochs=1, select="last")
             continue_dec(rows, config, self.module_)
         self.labels_ = self.predict(rows)
         self.cluster_centers_ = self.module_.unit_centres().numpy()
@@ -230,6 +231,7 @@ class DEC(BaseClusterer):
         self.cluster_centers_ = self.module_.unit_centres().numpy()
 
     def _fit_rows(self, X: np.ndarray) -> None:
+        self._config(1 if self.n_clusters == "auto" else self.n_clusters, seed=0)  # before the long work
         count = estimate_n_clusters(X, random_state=self.random_state) if self.n_clusters == "auto" else None
         self.cluster_count_ = count
         config = self._config(count.n_clusters if count else self.n_clusters)
@@ -301,6 +303,9 @@ class DEC(BaseClusterer):
                 f"DEC could not hold all of its {result.start} start, which had {lost:.3f} more evidence; "
                 "raise pretrain_epochs or hidden_dims[0]."
             )
+            warnings.warn(message, HoldfastWarning, stacklevel=5)
+        if (used := len(np.unique(self.labels_))) < self.n_clusters_:
+            message = f"only {used} of {self.n_clusters_} clusters have members; ask for fewer clusters."
             warnings.warn(message, HoldfastWarning, stacklevel=5)
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property
 
 import numpy as np
 import torch
+from scipy import sparse
 from torch import Tensor
 
 from holdfast.cluster._stages import Corruption, Denoising, FollowStart, Joint
-from holdfast.cluster._start import Start, find_neighbours, find_starts
+from holdfast.cluster._start import Start, find_neighbours, graph_start, kmeans_start, published_kmeans_start
 from holdfast.evidence import evidence
 from holdfast.exceptions import InputError, TrainingError
 from holdfast.functional.assignment import calibrated_temperature, cosine_similarity
@@ -84,10 +85,10 @@ class DecResult:
 class _Run:
     """The rows of one run and what its stages share."""
 
-    def __init__(self, X: np.ndarray, config: DecConfig, prepare: Preparation | None = None) -> None:
+    def __init__(self, X: np.ndarray, config: DecConfig, module: Clusterer | None = None) -> None:
         self.config = config
         self.X = X
-        mean = mean_row(X) if prepare is None else prepare.mean.cpu().numpy()
+        mean = mean_row(X) if module is None else module.prepare.mean.cpu().numpy()
         scale = root_mean_square(X, mean)
         if scale == 0:
             raise InputError(
@@ -95,10 +96,15 @@ class _Run:
                 "check how the embeddings were made."
             )
         self.mean, self.scale = mean, scale
-        self.rows = Rows(X, resolve_device(config.device))
+        self.rows = Rows(X, resolve_device(config.device) if module is None else module.device)
         self.generator = torch.Generator().manual_seed(config.seed)
         self.corrupt = Corruption(config.noise, config.noise_level, self.generator)
         self.neighbours: Neighbours = find_neighbours(X, mean, scale, config.n_clusters)
+
+    @cached_property
+    def graph(self) -> sparse.csr_matrix:
+        """The Jaccard graph of the rows."""
+        return jaccard_graph(self.neighbours)
 
     def train(
         self, stage: Stage, monitor: ConvergenceMonitor, max_epochs: int, keep: str = "best"
@@ -168,11 +174,11 @@ def _train_from(run: _Run, module: Clusterer, start: Start, made: dict[str, floa
 
 
 def continue_dec(X: np.ndarray, config: DecConfig, module: Clusterer) -> LoopResult:
-    """Train an existing module, in place, for ``config.max_epochs`` on new rows (n, d)."""
-    run = _Run(X, config, module.prepare)
-    result = _join(run, module, config.max_epochs)
-    _calibrate(run, module)
-    return result
+    """Train an existing module, in place, for ``config.max_epochs`` on new rows (n, d).
+
+    Its calibration stays: neighbours within a few rows say nothing of how often clusters are right.
+    """
+    return _join(_Run(X, config, module), module, config.max_epochs)
 
 
 def empty_module(config: DecConfig, weights: dict[str, Tensor], n_features: int) -> Clusterer:
@@ -222,11 +228,16 @@ def _check_latent(run: _Run, module: Clusterer) -> None:
 
 
 def _find_starts(run: _Run, module: Clusterer) -> list[Start]:
-    """Look for starts in the input; for Student-t assignment in the latent, as published."""
+    """Make the starts asked for, best first; k-means for Student-t assignment in the latent, as published."""
     config = run.config
     where = run.X if config.assignment == "cosine" else np.asarray(map_blocks(module.encode, run.rows))
-    find = partial(find_starts, init=config.init, n_init=config.n_init, seed=config.seed)
-    return find(where, run.neighbours, config.n_clusters, as_is=config.assignment == "student")
+    starts = []
+    if config.init in ("kmeans", "auto"):
+        make = published_kmeans_start if config.assignment == "student" else kmeans_start
+        starts.append(make(where, run.neighbours, config.n_clusters, n_init=config.n_init, seed=config.seed))
+    if config.init in ("graph", "auto"):
+        starts.append(graph_start(run.graph, run.neighbours, config.n_clusters, seed=config.seed))
+    return sorted(starts, key=lambda start: start.evidence, reverse=True)
 
 
 def _warm_start(run: _Run, module: Clusterer, labels: np.ndarray) -> None:
@@ -253,7 +264,7 @@ def _follow(run: _Run, module: Clusterer, labels: np.ndarray, corrupt: Corruptio
 
 def _join(run: _Run, module: Clusterer, max_epochs: int) -> LoopResult:
     config = run.config
-    walk = random_walk(jaccard_graph(run.neighbours))
+    walk = random_walk(run.graph) if config.neighbour_weight else None
     joint = Joint(
         module, run.rows, run.neighbours, walk,
         neighbour_weight=config.neighbour_weight,

@@ -117,8 +117,8 @@ class Joint:
         n rows.
     neighbours : Neighbours
         For the evidence of each epoch's labels.
-    walk : csr_matrix of shape (n, n)
-        Row-stochastic *W*.
+    walk : csr_matrix of shape (n, n) or None
+        Row-stochastic *W*; None leaves the neighbour term out.
     neighbour_weight : float
         :math:`\lambda`.
     update_interval : int
@@ -129,7 +129,7 @@ class Joint:
     name = "joint training"
 
     def __init__(
-        self, module: Clusterer, rows: Rows, neighbours: Neighbours, walk: sparse.csr_matrix, *,
+        self, module: Clusterer, rows: Rows, neighbours: Neighbours, walk: sparse.csr_matrix | None, *,
         neighbour_weight: float, update_interval: int, corrupt: Corruption,
     ) -> None:  # fmt: skip
         self.module = module
@@ -174,7 +174,7 @@ class Joint:
 
     def _make_targets(self, q: Tensor) -> tuple[Tensor, ...]:
         own = target_distribution(q)
-        if self._weight == 0:
+        if self._walk is None or self._weight == 0:
             return (own,)
         around = torch.from_numpy(self._walk @ (self._walk @ q.numpy()))
         return own, target_distribution(around)

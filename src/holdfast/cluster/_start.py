@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy import sparse
 
 from holdfast.evidence import Evidence, evidence, neighbourhood_size
 from holdfast.functional.geometry import LIFT_UP_TO, lift, mean_row, principal_directions
-from holdfast.graph import Neighbours, communities_at, jaccard_graph, kmeans, nearest_neighbours, unit_rows
+from holdfast.graph import Neighbours, communities_at, kmeans, nearest_neighbours, unit_rows
 
-__all__ = ["Start", "find_neighbours", "find_starts"]
+__all__ = ["Start", "find_neighbours", "graph_start", "kmeans_start", "published_kmeans_start"]
 
 _ORDERS = 5  # the order of the nodes alone moves a graph partition by a few points
 _USEFUL_SHARES = (0.25, 0.1)  # even sizes are likelier, small clusters possible: the evidence decides
@@ -60,66 +62,57 @@ def find_neighbours(X: np.ndarray, mean: np.ndarray, scale: float, n_clusters: i
     return nearest_neighbours(rows, neighbourhood_size(len(X), n_clusters))
 
 
-def find_starts(
-    X: np.ndarray,
-    neighbours: Neighbours,
-    n_clusters: int,
-    *,
-    init: str,
-    n_init: int,
-    seed: int,
-    as_is: bool = False,
-) -> list[Start]:
-    """Make the starts that ``init`` names, the one of most evidence first.
+def kmeans_start(X: np.ndarray, neighbours: Neighbours, n_clusters: int, *, n_init: int, seed: int) -> Start:
+    """Restart k-means on unit rows and on unit centred rows; keep the partition of most evidence.
+
+    Rows of few columns are taken as they are.
 
     Parameters
     ----------
     X : ndarray of shape (n, d)
-        Rows that k-means looks at.
     neighbours : Neighbours
-        Nearest rows of each row: the graph, and what the evidence is measured with.
+        What the evidence is measured with.
     n_clusters : int
-    init : {"kmeans", "graph", "auto"}
-        ``auto`` makes both.
     n_init : int
-        Restarts of k-means on each view of the rows.
+        Restarts on each view. The one of least inertia is often not the one of most evidence.
     seed : int
-    as_is : bool, default=False
-        Whether k-means takes the rows as they are rather than their directions, and the restart of least
-        inertia rather than that of most evidence: as published.
 
     Returns
     -------
-    list of Start
-        One of each kind, best first.
+    Start
     """
-    starts = []
-    if init in ("kmeans", "auto"):
-        partitions = (
-            [kmeans(_leading(X, seed), n_clusters, n_init=n_init, seed=seed)]
-            if as_is
-            else _kmeans_restarts(X, n_clusters, n_init, seed)
-        )
-        starts.append(_best("kmeans", partitions, neighbours, n_clusters))
-    if init in ("graph", "auto"):
-        graph = jaccard_graph(neighbours)
-        partitions = [
-            labels
-            for share in _USEFUL_SHARES
-            for labels in communities_at(graph, n_clusters, useful_share=share, n_orders=_ORDERS, seed=seed)
-        ]
-        starts.append(_best("graph", partitions, neighbours, n_clusters))
-    return sorted(starts, key=lambda start: start.evidence, reverse=True)
+    partitions = []
+    for view in _views(X):
+        rows = _leading(view, seed)
+        partitions += [kmeans(rows, n_clusters, n_init=1, seed=seed + restart) for restart in range(n_init)]
+    return _best("kmeans", partitions, neighbours, n_clusters)
 
 
-def _kmeans_restarts(X: np.ndarray, n_clusters: int, n_init: int, seed: int) -> list[np.ndarray]:
-    """Every restart on every view: the one of least inertia is often not the one of most evidence."""
-    views = [X] if X.shape[1] <= LIFT_UP_TO else [unit_rows(X), unit_rows(X - mean_row(X))]
-    return [
-        kmeans(rows, n_clusters, n_init=1, seed=seed + restart)
-        for rows in (_leading(view, seed) for view in views)
-        for restart in range(n_init)
+def published_kmeans_start(
+    Z: np.ndarray, neighbours: Neighbours, n_clusters: int, *, n_init: int, seed: int
+) -> Start:
+    """k-means on latent rows (n, d_z) as they are, the restart of least inertia: as DEC was published."""
+    partition = kmeans(_leading(Z, seed), n_clusters, n_init=n_init, seed=seed)
+    return _best("kmeans", [partition], neighbours, n_clusters)
+
+
+def graph_start(graph: sparse.csr_matrix, neighbours: Neighbours, n_clusters: int, *, seed: int) -> Start:
+    """Cut the Jaccard graph (n, n) under several node orders; keep the partition of most evidence."""
+    partitions = [
+        labels
+        for share in _USEFUL_SHARES
+        for labels in communities_at(graph, n_clusters, useful_share=share, n_orders=_ORDERS, seed=seed)
     ]
+    return _best("graph", partitions, neighbours, n_clusters)
+
+
+def _views(X: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield what k-means looks at, one view at a time: each is as large as X."""
+    if X.shape[1] <= LIFT_UP_TO:
+        yield X
+    else:
+        yield unit_rows(X)
+        yield unit_rows(X - mean_row(X))
 
 
 def _best(name: str, partitions: list[np.ndarray], neighbours: Neighbours, n_clusters: int) -> Start:

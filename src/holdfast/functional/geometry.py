@@ -73,7 +73,7 @@ def root_mean_square(X: np.ndarray, mean: np.ndarray) -> float:
 
 
 def principal_directions(rows: Tensor, n_directions: int) -> Tensor:
-    """Leading right singular vectors of rows about their mean.
+    """Leading right singular vectors of rows, which are taken as they are: centre them first.
 
     Parameters
     ----------

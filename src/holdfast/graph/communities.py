@@ -84,7 +84,7 @@ def communities_at(
     for order in range(n_orders):
         cut = _bisect(graph, n_clusters, useful, guess, seed + order)
         guess = cut.resolution
-        partitions.append(_merge_down(graph, _absorb_fragments(graph, cut), n_clusters))
+        partitions.append(_merge_down(graph, _absorb_fragments(graph, cut, n_clusters), n_clusters))
     return partitions
 
 
@@ -115,30 +115,56 @@ def _is_closer(cut: _Cut, best: _Cut, n_clusters: int) -> bool:
     return abs(cut.count - n_clusters) < abs(best.count - n_clusters)
 
 
-def _absorb_fragments(graph: sparse.csr_matrix, cut: _Cut) -> np.ndarray:
-    """Give every fragment to the useful community that it shares most weight with."""
-    if not cut.useful.any():
-        return cut.labels
-    links = _links(graph, cut.labels, len(cut.useful))
-    links[:, ~cut.useful] = -1.0
-    target = np.where(cut.useful, np.arange(len(cut.useful)), links.argmax(axis=1))
-    return np.unique(target[cut.labels], return_inverse=True)[1].astype(np.int64)
+def _absorb_fragments(graph: sparse.csr_matrix, cut: _Cut, n_clusters: int) -> np.ndarray:
+    """Give every fragment to the cluster that it shares most weight with.
+
+    The ``n_clusters`` largest communities are clusters in any case, and of the others those of useful size,
+    up to as many again. A fragment that is connected to none of them joins the one that is smallest then.
+    """
+    sizes = np.bincount(cut.labels)
+    rank = np.empty(len(sizes), dtype=np.int64)
+    rank[np.argsort(-sizes, kind="stable")] = np.arange(len(sizes))
+    kept = np.flatnonzero((rank < n_clusters) | (cut.useful & (rank < 2 * n_clusters)))
+    target = np.full(len(sizes), -1)
+    target[kept] = np.arange(len(kept))
+    links = _links(graph, cut.labels)[:, kept].tocsr()
+    filled = sizes[kept]
+    for fragment in np.flatnonzero(target < 0):
+        row = links[fragment]
+        target[fragment] = row.indices[row.data.argmax()] if row.nnz else filled.argmin()
+        filled[target[fragment]] += sizes[fragment]
+    return np.asarray(target[cut.labels])
 
 
 def _merge_down(graph: sparse.csr_matrix, labels: np.ndarray, n_clusters: int) -> np.ndarray:
-    """Merge the pair with the most weight per possible pair of members until the count is right."""
-    labels = labels.copy()
-    while (count := int(labels.max()) + 1) > n_clusters:
-        sizes = np.bincount(labels).astype(np.float64)
-        density = _links(graph, labels, count) / np.outer(sizes, sizes)
-        np.fill_diagonal(density, -1.0)
-        keep, gone = sorted(divmod(int(density.argmax()), count))
-        labels[labels == gone] = keep
-        labels = np.unique(labels, return_inverse=True)[1].astype(np.int64)
-    return labels
+    """Merge the closest pair until the count is right."""
+    links = np.asarray(_links(graph, labels).todense())
+    sizes = np.bincount(labels).astype(np.float64)
+    owner = np.arange(len(sizes))
+    for _ in range(len(sizes) - n_clusters):
+        keep, gone = _closest(links, sizes)
+        links[keep] += links[gone]
+        links[:, keep] += links[:, gone]
+        sizes[keep] += sizes[gone]
+        links, sizes = np.delete(np.delete(links, gone, 0), gone, 1), np.delete(sizes, gone)
+        owner[owner == gone] = keep
+        owner[owner > gone] -= 1
+    return np.asarray(owner[labels])
 
 
-def _links(graph: sparse.csr_matrix, labels: np.ndarray, count: int) -> np.ndarray:
-    """Sum the weights between every two communities: (count, count)."""
-    member = sparse.csr_matrix((np.ones(len(labels)), (np.arange(len(labels)), labels)), (len(labels), count))
-    return np.asarray((member.T @ graph @ member).todense(), dtype=np.float64)
+def _closest(links: np.ndarray, sizes: np.ndarray) -> tuple[int, int]:
+    """Find the two with the most weight per possible pair of members; unconnected, the two smallest."""
+    density = links / np.outer(sizes, sizes)
+    np.fill_diagonal(density, 0.0)
+    if density.max() > 0:
+        first, second = divmod(int(density.argmax()), len(sizes))
+    else:
+        first, second = np.argsort(sizes, kind="stable")[:2]
+    return min(int(first), int(second)), max(int(first), int(second))
+
+
+def _links(graph: sparse.csr_matrix, labels: np.ndarray) -> sparse.csr_matrix:
+    """Sum the weights between every two communities, as a sparse (count, count) matrix."""
+    n, count = len(labels), int(labels.max()) + 1
+    member = sparse.csr_matrix((np.ones(n), (np.arange(n), labels)), (n, count))
+    return (member.T @ graph @ member).tocsr()

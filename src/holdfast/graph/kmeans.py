@@ -1,4 +1,4 @@
-"""k-means++ with restarts, on the leading principal directions where rows are wide."""
+"""k-means++ with restarts."""
 
 from __future__ import annotations
 

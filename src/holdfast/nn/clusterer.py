@@ -128,10 +128,9 @@ class Clusterer(nn.Module):
     @torch.no_grad()
     def place_centres(self, z: Tensor, labels: Tensor) -> None:
         """Put every centre at the mean of its members' latent rows; an empty cluster's stays."""
-        k = len(self.centres)
-        member = nn.functional.one_hot(labels, k).to(z.dtype)
-        means = (member.T @ z) / member.sum(0).clamp_min(1)[:, None]
-        filled = member.sum(0) > 0
+        sums = torch.zeros_like(self.centres).index_add_(0, labels, z)
+        sizes = torch.bincount(labels, minlength=len(self.centres))
+        means, filled = sums / sizes.clamp_min(1)[:, None], sizes > 0
         self.centres[filled] = (
             normalize(means, dim=1)[filled] if self.assignment == "cosine" else means[filled]
         )

@@ -12,11 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from holdfast.exceptions import InputError
+from holdfast.graph import unit_rows
 from holdfast.io import Embeddings
 from holdfast.report.compare import Moves, agree, as_text, compare, compose, find_moves, start_labels_of
 from holdfast.report.headline import make_headline, start_name
 from holdfast.report.history import curves_of, remarks_of
-from holdfast.report.members import Ints, Placement, best_rows, labels_of, place, unit
+from holdfast.report.members import Ints, Placement, best_rows, labels_of, place
 from holdfast.report.pictures import Album, ImageOf, make_album, make_sheet
 from holdfast.report.project import project, sample_rows
 from holdfast.report.recipe import first_of, make_recipe, version
@@ -235,7 +236,7 @@ def _member(row: int, emb: Embeddings, placement: Placement, album: Album) -> Me
 
 def _nearest_centres(centres: npt.NDArray, sizes: npt.NDArray) -> list[tuple[Near, ...]]:
     """List for each centre the nearest others that have members, by cosine."""
-    directions = unit(centres)
+    directions = unit_rows(centres)
     found = []
     for c, direction in enumerate(directions):  # row by row: k may be thousands
         cosine = directions @ direction

@@ -58,7 +58,7 @@ def remarks_of(
     ]
     start, result = (evidence or {}).get("start"), (evidence or {}).get("result")
     if entries and result is not None and start == result:
-        told.append("No epoch surpassed the evidence of the start, so the start was returned.")
+        told.append("No epoch surpassed the evidence that training began with, so that state was returned.")
     return tuple(told)
 
 

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from holdfast.graph import unit_rows
+
 __all__ = ["Placement", "best_rows", "labels_of", "place"]
 
 Floats = npt.NDArray[np.float32]
@@ -53,14 +55,6 @@ def labels_of(model: Any, X: npt.NDArray) -> Ints:
     return np.asarray(fitted).astype(np.intp)
 
 
-def unit(rows: npt.NDArray) -> Floats:
-    """Scale rows to length one; a zero row stays zero."""
-    rows = np.asarray(rows, dtype=np.float32)
-    length = np.linalg.norm(rows, axis=1, keepdims=True)
-    length[length == 0] = 1
-    return np.asarray(rows / length, dtype=np.float32)
-
-
 def place(model: Any, X: npt.NDArray, labels: Ints, n_foreign: int) -> Placement:
     """Ask the model about every row once, in blocks.
 
@@ -80,7 +74,7 @@ def place(model: Any, X: npt.NDArray, labels: Ints, n_foreign: int) -> Placement
     Placement
     """
     n = len(X)
-    centres = unit(model.cluster_centers_)
+    centres = unit_rows(model.cluster_centers_)
     confidence, margin, own = (np.empty(n, np.float32) for _ in range(3))
     runner_up = np.empty(n, np.intp)
     foreign = _NearestForeign(len(centres), n_foreign)
@@ -90,7 +84,7 @@ def place(model: Any, X: npt.NDArray, labels: Ints, n_foreign: int) -> Placement
         block = np.asarray(X[rows], dtype=np.float32)
         proba = np.array(model.predict_proba(block), dtype=np.float32)  # a copy: it is written to
         confidence[rows], margin[rows], runner_up[rows] = _certainty(proba, labels[rows])
-        cosine = unit(model.transform(block)) @ centres.T
+        cosine = unit_rows(model.transform(block)) @ centres.T
         own[rows] = _take_own(cosine, labels[rows])
         foreign.see(cosine, start)
     return Placement(labels, confidence, margin, runner_up, own, foreign.rows)
