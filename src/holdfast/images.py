@@ -31,7 +31,7 @@ __all__ = [
     "describe_source",
     "list_images",
     "open_image",
-    "printable",
+    "path_text",
     "thumbnail",
 ]
 
@@ -117,7 +117,7 @@ def describe_source(source: ImageSource) -> str:
         return f"an image of {len(source):,} bytes"
     if isinstance(source, Image.Image):
         return f"an image in memory ({source.width} x {source.height}, mode {source.mode})"
-    return printable(source)
+    return path_text(source)
 
 
 def thumbnail(image: Image.Image, side: int = 96) -> Image.Image:
@@ -189,19 +189,19 @@ def list_images(folder: str | Path) -> ImageFolder:
     """
     root = Path(folder)
     if not root.exists():
-        raise ImageError(f"{printable(root)} does not exist; give a folder that holds images.")
+        raise ImageError(f"{path_text(root)} does not exist; give a folder that holds images.")
     if not root.is_dir():
-        raise ImageError(f"{printable(root)} is a file, not a folder; give the folder that holds the images.")
+        raise ImageError(f"{path_text(root)} is a file, not a folder; give the folder that holds the images.")
     root = root.absolute()
-    found = sorted((printable(path), path) for path in _walk(root, Path(), ()))
+    found = sorted((path_text(path), path) for path in _walk(root, Path(), ()))
     if not found:
         known = ", ".join(sorted(IMAGE_SUFFIXES))
-        raise ImageError(f"{printable(folder)} holds no image; images are files that end in {known}.")
+        raise ImageError(f"{path_text(folder)} holds no image; images are files that end in {known}.")
     ids, paths = zip(*found, strict=True)
     return ImageFolder(root, paths, ids, _class_labels(paths))
 
 
-def printable(path: str | Path) -> str:
+def path_text(path: str | Path) -> str:
     r"""Write a path with forward slashes as text that can be stored.
 
     Parameters
@@ -307,7 +307,7 @@ def _walk(root: Path, inside: Path, ancestors: tuple[Path, ...]) -> Iterator[Pat
     """Yield the images below ``root / inside``, relative to `root`."""
     here = (root / inside).resolve()
     if here in ancestors:
-        logger.warning("%s leads back to %s and is not followed", printable(root / inside), printable(here))
+        logger.warning("%s leads back to %s and is not followed", path_text(root / inside), path_text(here))
         return
     for entry in _entries(root / inside):
         if entry.name.startswith("."):
@@ -324,7 +324,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
             return list(entries)
     except OSError as error:
         raise ImageError(
-            f"{printable(folder)} cannot be listed ({error.strerror}); "
+            f"{path_text(folder)} cannot be listed ({error.strerror}); "
             "change its permissions or move it away."
         ) from error
 
@@ -339,5 +339,5 @@ def _is(test: Callable[[], bool]) -> bool:
 
 def _class_labels(paths: tuple[Path, ...]) -> tuple[str, ...] | None:
     """Take the parent folders for classes when there are two names at least and no image beside them."""
-    names = tuple(printable(path.parent.name) if path.parent.name else "" for path in paths)
+    names = tuple(path_text(path.parent.name) if path.parent.name else "" for path in paths)
     return None if "" in names or len(set(names)) < 2 else names

@@ -17,7 +17,7 @@ from holdfast.embedding.embedder import Embedder
 from holdfast.embedding.parts import PartWriter, file_key, parts_folder, read_parts, remove_parts
 from holdfast.embedding.stream import EncodedBatch
 from holdfast.exceptions import ImageError
-from holdfast.images import ImageFolder, list_images, printable
+from holdfast.images import ImageFolder, list_images, path_text
 from holdfast.io import Embeddings, check_table_target, write_embeddings
 from holdfast.io.atomic import write_text
 
@@ -169,7 +169,7 @@ class _Run:
         ]
         n = len(self.listing)
         if not self.done.any():
-            root = printable(self.listing.root)
+            root = path_text(self.listing.root)
             raise ImageError(f"None of the {n:,} images in {root} can be used: {quarantined[0].reason}")
         if quarantined:
             logger.warning(
@@ -181,7 +181,7 @@ class _Run:
             ids=np.array([ids[row] for row in rows]),
             X=self.X if len(rows) == n else self.X[rows],
             labels=None if labels is None else np.array([labels[row] for row in rows]),
-            paths=np.array([printable(self.listing.root / self.listing.paths[row]) for row in rows]),
+            paths=np.array([path_text(self.listing.root / self.listing.paths[row]) for row in rows]),
             encoder=recipe,
         )
         return FolderEmbedding(embeddings, quarantined)
