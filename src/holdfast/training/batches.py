@@ -29,11 +29,13 @@ def resolve_device(device: str) -> torch.device:
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        return torch.empty(0, device=torch.device(device)).device
-    except (RuntimeError, AssertionError, TypeError) as error:  # torch's ways of saying no
+        probe = torch.zeros(1, device=torch.device(device))
+        probe.item()  # "meta" makes tensors that hold nothing
+    except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:  # torch's ways to say no
         raise ParameterError(
             f"device={device!r} cannot be used on this machine; choose 'auto', 'cpu' or 'cuda'."
         ) from error
+    return probe.device
 
 
 class Rows:
