@@ -1,7 +1,8 @@
 """Quality with the number of clusters known: DEC beside k-means and Louvain on the same rows.
 
-``python -m benchmarks.quality run`` appends one line a fit to ``results/quality.jsonl`` (a fit that is
-there already is not repeated); ``python -m benchmarks.quality table`` prints the tables in Markdown.
+``python -m benchmarks.quality run`` appends one line a fit to ``results/quality.jsonl``. A fit that is there
+already is not repeated: delete the file, or its lines, after a change of the code. ``python -m
+benchmarks.quality table`` prints the tables in Markdown.
 True labels score the results and do nothing else; "k-means" is the better of raw and L2-normalised rows
 *by those labels*, which flatters it.
 """
@@ -79,10 +80,12 @@ def run(names: list[str] | None, methods: list[str], seeds: range) -> None:
                 if (data.name, method, seed) in {(r["set"], r["method"], r["seed"]) for r in read()}:
                     continue
                 record = measure(data, method, seed, neighbours)
+                took = f"{record.pop('seconds'):.1f} s"
+                del record["peak_mb"]  # several of these processes may run at once: see cost.py
                 with RESULTS.open("a") as file:
                     file.write(json.dumps(record) + "\n")
                 best = {name: round(100 * s["acc"], 1) for name, s in record["scores"].items()}
-                print(data.name, method, seed, best, f"{record['seconds']:.1f} s", flush=True)
+                print(data.name, method, seed, best, took, flush=True)
 
 
 def measure(data: Dataset, method: str, seed: int, neighbours: Neighbours) -> dict:
