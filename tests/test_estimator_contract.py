@@ -262,7 +262,11 @@ BAD_PARAMETERS = [
     ("learning_rate", 0.0, "learning_rate must be a number in (0, inf), not 0.0."),
     ("n_init", 0, f"n_init {AN_INT} 1, not 0."),
     ("select", "best", "select must be one of 'evidence', 'last', not 'best'."),
-    ("device", "toaster", "device='toaster' cannot be used on this machine; choose 'auto', 'cpu' or 'cuda'."),
+    (
+        "device",
+        "toaster",
+        "device='toaster' cannot be used on this machine; choose 'auto' or 'cpu', which always work.",
+    ),
     (
         "random_state",
         -1,

@@ -33,7 +33,7 @@ def resolve_device(device: str) -> torch.device:
         probe.item()  # "meta" makes tensors that hold nothing
     except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:  # torch's ways to say no
         raise ParameterError(
-            f"device={device!r} cannot be used on this machine; choose 'auto', 'cpu' or 'cuda'."
+            f"device={device!r} cannot be used on this machine; choose 'auto' or 'cpu', which always work."
         ) from error
     return probe.device
 
