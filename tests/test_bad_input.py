@@ -132,7 +132,7 @@ OPTIONS = {
     ("--seed", "-1"): "seed must be an integer from 0 to 4294967295, not -1.",
     ("--seed", "4294967296"): "seed must be an integer from 0 to 4294967295, not 4294967296.",
     ("--device", "toaster"): (
-        "device='toaster' cannot be used on this machine; choose 'auto', 'cpu' or 'cuda'."
+        "device='toaster' cannot be used on this machine; choose 'auto' or 'cpu', which always work."
     ),
 }
 
@@ -362,6 +362,7 @@ def test_a_broken_image_is_set_aside_and_named(tmp_path):
     assert f"{photos}/red/01.png is truncated or damaged" in result.stderr
     (aside,) = json.loads((tmp_path / "out" / "run.json").read_text())["quarantined"]
     assert aside["path"] == "red/01.png"
+    assert f"Images set aside: 1. {tmp_path}/out/run.json says why." in result.stdout.replace("\n", "")
     assert succeed_json("evaluate", tmp_path / "out")["n"] == 23
 
 

@@ -142,6 +142,8 @@ def test_broken_images_are_set_aside_and_listed(
     assert "is truncated or damaged" in rows[2][1]
     assert "has a zero or non-finite embedding" in rows[3][1]
     assert "3 of 21 images were set aside" in caplog.text
+    first, *others = result.quarantined
+    assert f"{first.reason} Likewise: {others[0].path}, {others[1].path}." in caplog.text
 
 
 def test_list_of_an_earlier_run_does_not_stay(photos: Path, tmp_path: Path) -> None:

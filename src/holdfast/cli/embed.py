@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 import typer
 
 from holdfast.cli.options import DEFAULT_ENCODER, Device, Encoder
-from holdfast.cli.screen import Screen
+from holdfast.cli.screen import Screen, printable
 from holdfast.cli.task import Task
 
 __all__ = ["Embed"]
@@ -44,7 +44,7 @@ class Embed(Task):
         check_table_target(self.out)  # neither a wrong name nor a folder without images
         list_images(self.folder)  # should wait for the model to load
         from holdfast.cli.sources import embed_images
-        from holdfast.embedding import Embedder
+        from holdfast.embedding import Embedder, quarantine_path
 
         with screen.progress() as watch:
             embedder = Embedder.from_pretrained(self.encoder, device=self.device)
@@ -55,5 +55,7 @@ class Embed(Task):
             shape = {"n": len(emb), "d": emb.X.shape[1], "encoder": emb.encoder}
             screen.document({"table": self.out, **shape, "quarantined": quarantined})
             return
+        if aside:
+            screen.line(f"Images set aside: {len(aside):,}. {printable(quarantine_path(self.out))} says why.")
         screen.line(f"{len(emb):,} images, vectors of width {emb.X.shape[1]}:")
         screen.line(str(self.out))

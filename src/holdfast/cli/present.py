@@ -34,6 +34,9 @@ def show_outcome(screen: Screen, outcome: Outcome) -> None:
     screen.line(f"Start: {run['start']}. Evidence without labels: {_evidence(run)}.")
     if run["scores"] is not None:
         screen.line(f"Against the labels, which the fit never saw: {_score_line(run['scores']['result'])}.")
+    if run["quarantined"]:
+        reasons = printable(outcome.folder / "run.json")
+        screen.line(f"Images set aside: {len(run['quarantined']):,}. {reasons} says why.")
     screen.line(f"Taxonomy in {printable(outcome.folder)}, report:")
     screen.line(str(outcome.report_path))
 

@@ -25,6 +25,8 @@ __all__ = ["FolderEmbedding", "Quarantined", "embed_folder", "quarantine_path"]
 
 logger = logging.getLogger(__name__)
 
+_MOST_NAMED = 5  # set-aside images that the message names beside the first
+
 
 @dataclass(frozen=True)
 class Quarantined:
@@ -172,9 +174,7 @@ class _Run:
             root = path_text(self.listing.root)
             raise ImageError(f"None of the {n:,} images in {root} can be used: {quarantined[0].reason}")
         if quarantined:
-            logger.warning(
-                "%d of %d images were set aside, the first: %s", len(quarantined), n, quarantined[0].reason
-            )
+            logger.warning("%d of %d images were set aside: %s", len(quarantined), n, _named(quarantined))
         rows = np.flatnonzero(self.done)
         ids, labels = self.listing.ids, self.listing.labels
         embeddings = Embeddings(
@@ -185,6 +185,15 @@ class _Run:
             encoder=recipe,
         )
         return FolderEmbedding(embeddings, quarantined)
+
+
+def _named(quarantined: list[Quarantined]) -> str:
+    """Give the reason of the first image and the names of some others."""
+    others = [item.path for item in quarantined[1:]]
+    if not others:
+        return quarantined[0].reason
+    more = f" and {len(others) - _MOST_NAMED:,} more" if len(others) > _MOST_NAMED else ""
+    return f"{quarantined[0].reason} Likewise: {', '.join(others[:_MOST_NAMED])}{more}."
 
 
 def _embed_rest(run: _Run, embedder: Embedder, writer: PartWriter, progress: Progress | None) -> None:
