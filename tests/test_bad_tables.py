@@ -28,12 +28,14 @@ SAME_WIDTH = "give all rows the same width."
 FILL_GAPS = "remove them or fill the gaps."
 PLAIN_ARRAYS = "holds Python objects or no array at all: save plain arrays of numbers or texts instead."
 JSON_LIST = "write a list like [0.1, 0.2]"
+JSON_COLUMN = "write each as a list like [0.1, 0.2] in one column 'embeddings'."
 NO_LIST = f"row 0 on line 2 is no list of numbers: {JSON_LIST}, with no gaps."
 TWO_IDS = "The id 'a' is in row 0 and in row 1: rename or drop one of them."
 
 CSV_FAULTS = [
-    ("", "no vectors among no names at all: name them 'embeddings'."),
-    ("a,b\n1,2\n", "no vectors among a, b: name them 'embeddings'."),
+    ("", f"no vectors among no names at all: {JSON_COLUMN}"),
+    ("a,b\n1,2\n", f"no vectors among a, b: {JSON_COLUMN}"),
+    (",".join("abcdefghijk") + "\n", f"no vectors among a, b, c, d, e, f, g, h, 3 more: {JSON_COLUMN}"),
     ("embeddings,id,id\n[1],a,b\n", "two columns are named 'id': rename or drop one."),
     ("embeddings\n", "has no rows below its header: give at least one."),
     (
@@ -93,7 +95,10 @@ NPZ_FAULTS = [
 ]
 
 PARQUET_FAULTS = [
-    ({"id": ["a"], "image": [b"x"]}, "no vectors among id, image: name them 'embedding'."),
+    (
+        {"id": ["a"], "image": [b"x"]},
+        "no vectors among id, image: write each as a list in one column 'embedding'.",
+    ),
     ({"embedding": [1.0, 2.0]}, f"column 'embedding' holds double: {ONE_LIST}"),
     ({"embedding": [["a"]]}, f"column 'embedding' holds list<element: string>: {ONE_LIST}"),
     ({"embedding": [[], []]}, f"column 'embedding' holds list<element: null>: {ONE_LIST}"),

@@ -15,6 +15,7 @@ _NAMES = {
     "paths": ("path", "paths"),
     "encoder": ("encoder",),
 }
+_MOST_NAMES = 8
 
 
 def find_column(role: str, available: Iterable[str]) -> str | None:
@@ -23,13 +24,20 @@ def find_column(role: str, available: Iterable[str]) -> str | None:
     return next((by_lower_case[name] for name in _NAMES[role] if name in by_lower_case), None)
 
 
-def vector_column(available: Iterable[str], wanted: str) -> str:
+def vector_column(available: Iterable[str], remedy: str) -> str:
     """Return the available name that holds the vectors.
+
+    Parameters
+    ----------
+    available : iterable of str
+        The names there are.
+    remedy : str
+        What to do if none of them is for vectors, as the end of a sentence.
 
     Raises
     ------
     TableError
-        If there is none (lists what there is and says what is wanted), or if two columns share a name.
+        If there is none (names what there is, and gives the remedy), or if two columns share a name.
     """
     names = list(available)
     twice = [name for name in names if names.count(name) > 1]
@@ -37,5 +45,11 @@ def vector_column(available: Iterable[str], wanted: str) -> str:
         raise TableError(f"two columns are named {twice[0]!r}: rename or drop one.")
     found = find_column("X", names)
     if found is None:
-        raise TableError(f"no vectors among {', '.join(names) or 'no names at all'}: name them {wanted!r}.")
+        raise TableError(f"no vectors among {_listed(names)}: {remedy}.")
     return found
+
+
+def _listed(names: list[str]) -> str:
+    """Name what there is; a column for every number would be hundreds of names."""
+    more = [f"{len(names) - _MOST_NAMES} more"] if len(names) > _MOST_NAMES else []
+    return ", ".join(names[:_MOST_NAMES] + more) or "no names at all"

@@ -55,7 +55,7 @@ def write(emb: Embeddings, X: npt.NDArray, path: Path) -> None:
 def _read_rows(reader: csv.DictReader) -> Embeddings:
     """Collect the rows, one float32 array each: Python floats would take eight times the room."""
     names = list(reader.fieldnames or ())
-    vectors_in = vector_column(names, "embeddings")
+    vectors_in = vector_column(names, "write each as a list like [0.1, 0.2] in one column 'embeddings'")
     beside = {role: find_column(role, names) for role in ("ids", "labels", "paths", "encoder")}
     vectors: list[npt.NDArray[np.float32]] = []
     texts: dict[str, list[str]] = {role: [] for role, name in beside.items() if name is not None}

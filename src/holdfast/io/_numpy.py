@@ -44,7 +44,7 @@ def read_npz(path: Path) -> Embeddings:
         if isinstance(archive, np.ndarray):
             raise TableError("is a single array and no .npz archive: rename it to .npy.")
         with archive:
-            X = _rows(archive[vector_column(archive.files, "X")])
+            X = _rows(archive[vector_column(archive.files, "name them 'X'")])
             beside = {role: _member(archive, role) for role in ("ids", "labels", "paths", "encoder")}
     ids, encoder = beside["ids"], beside["encoder"]
     return Embeddings(

@@ -58,7 +58,7 @@ def _read(file: pq.ParquetFile) -> Embeddings:
     names = file.schema_arrow.names
     if file.metadata.num_rows == 0:
         raise TableError("has no rows: give at least one.")
-    X = _read_vectors(file, vector_column(names, "embedding"))
+    X = _read_vectors(file, vector_column(names, "write each as a list in one column 'embedding'"))
     beside = {role: _read_column(file, find_column(role, names)) for role in ("ids", "labels", "paths")}
     encoder = (file.schema_arrow.metadata or {}).get(_ENCODER_KEY)
     ids = beside["ids"]
