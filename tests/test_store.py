@@ -287,6 +287,11 @@ def test_a_folder_without_a_run_is_no_taxonomy(tmp_path):
     assert str(caught.value) == (
         f"{tmp_path} is no taxonomy folder (run.json is missing): give one that fit or run wrote."
     )
+    with pytest.raises(ModelFileError) as caught:
+        open_taxonomy(tmp_path / "nowhere")
+    assert str(caught.value) == (
+        f"{tmp_path}/nowhere is no taxonomy folder (it does not exist): give one that fit or run wrote."
+    )
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,7 @@ class TaxonomyFolder:
         path = self.root / _RUN
         run = _read_json(path)
         if run.get("format") != _FORMAT:
-            raise ModelFileError(f"{path} was not written by holdfast: give a folder that fit or run wrote.")
+            raise ModelFileError(f"{path} was not written by holdfast: give one that fit or run wrote.")
         if run.get("schema_version") != _SCHEMA_VERSION:
             raise ModelFileError(
                 f"{path} has schema version {run.get('schema_version')!r}, this holdfast reads "
@@ -316,6 +316,12 @@ def _joined(parts: list[Embeddings]) -> Embeddings:
     return Embeddings(ids, X, column("labels"), column("paths"), first.encoder)
 
 
+def _why_no_taxonomy(run_json: Path) -> str:
+    if not run_json.parent.exists():
+        return "is no taxonomy folder (it does not exist)"
+    return f"is no taxonomy folder ({run_json.name} is missing)"
+
+
 def _read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object."""
     try:
@@ -323,8 +329,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ModelFileError(
             where_it_went(path.parent)
-            or f"{path.parent} is no taxonomy folder ({path.name} is missing): "
-            "give one that fit or run wrote."
+            or f"{path.parent} {_why_no_taxonomy(path)}: give one that fit or run wrote."
         ) from error
     except (OSError, ValueError, RecursionError) as error:
         raise _damaged(path, error) from error
