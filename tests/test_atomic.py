@@ -14,7 +14,7 @@ import pytest
 
 from holdfast.exceptions import InputError, ModelFileError, OutputError
 from holdfast.io import atomic
-from holdfast.io.atomic import atomic_file, atomic_folder, jsonable, write_json, write_text
+from holdfast.io.atomic import atomic_file, atomic_folder, jsonable, output_error, write_json, write_text
 from holdfast.io.tensors import load_tensors
 from holdfast.taxonomy import open_taxonomy
 
@@ -255,6 +255,11 @@ def test_a_full_disk_is_an_output_error(tmp_path):
     with pytest.raises(OutputError, match=sentence), atomic_file(tmp_path / "a.txt"):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert names(tmp_path) == []
+
+
+def test_a_library_that_tells_the_errors_story_is_cut_short():
+    story = OSError(errno.EACCES, "Failed to open local file 'a'. Detail: [errno 13] Permission denied")
+    assert str(output_error("a", story)).startswith("Cannot write a (Permission denied): ")
 
 
 def test_the_works_own_errors_pass_unchanged(tmp_path):

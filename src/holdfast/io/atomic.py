@@ -154,7 +154,8 @@ def jsonable(obj: Any) -> Any:
 
 def output_error(path: str | os.PathLike[str], error: OSError) -> OutputError:
     """Say in one sentence that `path` cannot be written, why, and what to do."""
-    reason = (error.strerror or str(error) or type(error).__name__).rstrip(".")
+    said = os.strerror(error.errno) if error.errno else error.strerror  # pyarrow's own is a long story
+    reason = (said or str(error) or type(error).__name__).rstrip(".")
     return OutputError(
         f"Cannot write {path} ({reason}): give a folder that can be written to, on a disk with room."
     )
