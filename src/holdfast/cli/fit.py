@@ -19,7 +19,9 @@ __all__ = ["Fit"]
 class Fit(FitTask):
     """Cluster a table of embeddings, and leave a taxonomy folder with a report.
 
-    A column of labels is used for scoring only.
+    The table has a vector in every row: a list in a column `embedding` (Parquet), an array `X` (NumPy), or a
+    list like [0.1, 0.2] in a quoted column `embeddings` (CSV). Columns `id`, `label` and `path` may stand
+    beside it. Labels are used for scoring only.
     """
 
     name: ClassVar[str] = "fit"

@@ -19,8 +19,8 @@ __all__ = ["Run"]
 class Run(FitTask):
     """Embed a folder of images, cluster it, and leave a taxonomy folder with a report.
 
-    Class folders become labels for scoring only. Broken images are set aside and named. If the command is
-    interrupted, the same command goes on where it stopped.
+    Class folders, with no image beside them, become labels for scoring only. Broken images are set aside and
+    named. If the command is interrupted, the same command goes on where it stopped.
     """
 
     name: ClassVar[str] = "run"
