@@ -143,7 +143,7 @@ def test_broken_images_are_set_aside_and_listed(
     assert "has a zero or non-finite embedding" in rows[3][1]
     assert "3 of 21 images were set aside" in caplog.text
     first, *others = result.quarantined
-    assert f"{first.reason} Likewise: {others[0].path}, {others[1].path}." in caplog.text
+    assert f"{first.reason} Also: {others[0].path}, {others[1].path}." in caplog.text
 
 
 def test_list_of_an_earlier_run_does_not_stay(photos: Path, tmp_path: Path) -> None:

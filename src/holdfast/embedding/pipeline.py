@@ -193,7 +193,7 @@ def _named(quarantined: list[Quarantined]) -> str:
     if not others:
         return quarantined[0].reason
     more = f" and {len(others) - _MOST_NAMED:,} more" if len(others) > _MOST_NAMED else ""
-    return f"{quarantined[0].reason} Likewise: {', '.join(others[:_MOST_NAMED])}{more}."
+    return f"{quarantined[0].reason} Also: {', '.join(others[:_MOST_NAMED])}{more}."
 
 
 def _embed_rest(run: _Run, embedder: Embedder, writer: PartWriter, progress: Progress | None) -> None:
