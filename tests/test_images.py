@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from holdfast.exceptions import ImageError
+from holdfast.exceptions import HoldfastWarning, ImageError
 from holdfast.images import MAX_PIXELS, list_images, open_image, thumbnail
 
 
@@ -373,3 +373,9 @@ def test_bad_folder_is_one_sentence(tmp_path: Path) -> None:
         with pytest.raises(ImageError) as caught:
             list_images(tmp_path / name)
         assert str(caught.value) == f"{tmp_path.as_posix()}/{sentence}"
+
+
+def test_an_image_beside_class_folders_is_mentioned(tmp_path):
+    folder = touch(tmp_path, "a/1.png", "b/2.png", "stray.png")
+    with pytest.warns(HoldfastWarning, match=r"1 of 3 images lie beside the folders, stray\.png for one"):
+        assert list_images(folder).labels is None

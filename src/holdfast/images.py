@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -20,7 +21,7 @@ from typing import TypeAlias
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from holdfast.exceptions import ImageError
+from holdfast.exceptions import HoldfastWarning, ImageError
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -340,4 +341,13 @@ def _is(test: Callable[[], bool]) -> bool:
 def _class_labels(paths: tuple[Path, ...]) -> tuple[str, ...] | None:
     """Take the parent folders for classes when there are two names at least and no image beside them."""
     names = tuple(path_text(path.parent.name) if path.parent.name else "" for path in paths)
-    return None if "" in names or len(set(names)) < 2 else names
+    classes, beside = set(names) - {""}, names.count("")
+    if len(classes) >= 2 and beside:
+        stray = path_text(paths[names.index("")])
+        warnings.warn(
+            f"{beside} of {len(names)} images lie beside the folders, {stray} for one, so the folders "
+            "are not taken for classes; move them if they should be.",
+            HoldfastWarning,
+            stacklevel=3,
+        )
+    return names if len(classes) >= 2 and not beside else None

@@ -179,8 +179,8 @@ def _local_folder(name_or_folder: str | os.PathLike[str]) -> Path:
     except Exception as error:  # the hub's client lets the errors of several libraries through
         raise ModelFileError(
             f"{name_or_folder} is neither a folder with config.json nor a model this machine can download; "
-            "check the path or the name, or copy the model's config.json, preprocessor_config.json and "
-            "model.safetensors into a folder and give that."
+            "check the path, the name and the network, or copy the model's config.json, "
+            "preprocessor_config.json and model.safetensors into a folder and give that (--encoder FOLDER)."
         ) from error
 
 
