@@ -1,6 +1,7 @@
 """What every test may ask for: the shared data where there is any, the digits, and a calm machine."""
 
 import os
+import signal
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,10 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test that wants the network is
 import numpy as np  # noqa: E402 - the environment above comes first
 import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell's background job ignores Ctrl-C, and so do its children: tests send it to theirs.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
