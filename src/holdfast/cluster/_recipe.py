@@ -165,11 +165,10 @@ def _standing(result: DecResult) -> float:
 
 
 def _train_from(run: _Run, module: Clusterer, start: Start, made: dict[str, float]) -> DecResult:
-    _warm_start(run, module, start.labels)
+    _warm_start(run, module, start)
     labels = _answers(run, module)
     training = _join(run, module, run.config.max_epochs)
-    scores = {"start": _score(run, labels), "result": _score(run, _answers(run, module))}
-    _calibrate(run, module)
+    scores = {"start": _score(run, labels), "result": _score(run, _calibrate(run, module))}
     return DecResult(module, start.name, labels, {**made, **scores}, training)
 
 
@@ -240,10 +239,10 @@ def _find_starts(run: _Run, module: Clusterer) -> list[Start]:
     return sorted(starts, key=lambda start: start.evidence, reverse=True)
 
 
-def _warm_start(run: _Run, module: Clusterer, labels: np.ndarray) -> None:
+def _warm_start(run: _Run, module: Clusterer, start: Start) -> None:
     """Place the centres, calibrate the temperature, and teach the model the start's labels."""
     z = map_blocks(module.encode, run.rows).to(module.device)
-    module.place_centres(z, torch.from_numpy(labels).to(module.device))
+    module.place_centres(z, torch.from_numpy(start.labels).to(module.device))
     if module.assignment == "student":
         return
     with torch.no_grad():
@@ -251,10 +250,10 @@ def _warm_start(run: _Run, module: Clusterer, labels: np.ndarray) -> None:
         uniform = 1 / len(module.centres)
         confidence = uniform + _START_CONFIDENCE * (1 - uniform)
         module.temperature.fill_(calibrated_temperature(cosines, confidence))
-    _follow(run, module, labels, run.corrupt)
-    if _score(run, _answers(run, module)) < _score(run, labels):
+    _follow(run, module, start.labels, run.corrupt)
+    if _score(run, _answers(run, module)) < start.evidence.value:
         # Learning through noise smooths the start, mostly for the better; where not, learn it as it is.
-        _follow(run, module, labels, replace(run.corrupt, level=0.0))
+        _follow(run, module, start.labels, replace(run.corrupt, level=0.0))
 
 
 def _follow(run: _Run, module: Clusterer, labels: np.ndarray, corrupt: Corruption) -> None:
@@ -275,12 +274,13 @@ def _join(run: _Run, module: Clusterer, max_epochs: int) -> LoopResult:
 
 
 @torch.no_grad()
-def _calibrate(run: _Run, module: Clusterer) -> None:
-    """Make the model as sure, on average, as neighbours agree."""
+def _calibrate(run: _Run, module: Clusterer) -> np.ndarray:
+    """Make the model as sure, on average, as neighbours agree; return its labels (n,)."""
     logits = map_blocks(lambda x: module.logits(module.encode(x)), run.rows)
     labels = logits.argmax(1).numpy()
     agreement = float((labels[run.neighbours.indices] == labels[:, None]).mean())
     module.calibration.fill_(calibrated_temperature(logits, agreement))
+    return labels
 
 
 def _answers(run: _Run, module: Clusterer) -> np.ndarray:
