@@ -262,6 +262,8 @@ def test_a_log_dir_that_cannot_be_is_refused_before_the_training(tmp_path):
         f"log_dir {tmp_path / 'file' / 'runs'} cannot be a folder, as {tmp_path / 'file'} is a file; "
         "give another."
     )
+    with pytest.raises(OutputError, match=r"^Cannot write .* \(File name too long\): give a folder"):
+        hf.TensorBoardTracker(tmp_path / ("x" * 300))
 
 
 # --- MLflow -------------------------------------------------------------------------------------------------

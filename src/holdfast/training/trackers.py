@@ -17,6 +17,7 @@ from typing import Any, Protocol, Self
 
 from holdfast._optional import require
 from holdfast.exceptions import HoldfastWarning, OutputError
+from holdfast.io.atomic import output_error
 
 __all__ = ["MLflowTracker", "TensorBoardTracker"]
 
@@ -311,7 +312,10 @@ def _begin_run(client: Any, experiment: str, run_name: str | None) -> str:
 
 def _check_folder(folder: Path) -> None:
     """Say before a long training what would keep a folder from being written, and leave nothing behind."""
-    nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    try:
+        nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    except OSError as error:
+        raise output_error(folder, error) from error
     if not nearest.is_dir():
         raise OutputError(f"log_dir {folder} cannot be a folder, as {nearest} is a file; give another.")
     if not os.access(nearest, os.W_OK):
