@@ -333,4 +333,4 @@ def _safe(name: str) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).partition("\n")[0] or type(error).__name__).rstrip(".")
+    return (str(error).strip().partition("\n")[0] or type(error).__name__).rstrip(".")
