@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from holdfast.embedding import Embedder
     from holdfast.io import Embeddings, read_embeddings, write_embeddings
     from holdfast.persistence import load, save
-    from holdfast.training import ConvergenceMonitor
+    from holdfast.training import ConvergenceMonitor, report_to
+    from holdfast.training.trackers import MLflowTracker, TensorBoardTracker
 
 __version__ = "0.1.0"
 
@@ -24,10 +25,13 @@ __all__ = [
     "ConvergenceMonitor",
     "Embedder",
     "Embeddings",
+    "MLflowTracker",
+    "TensorBoardTracker",
     "__version__",
     "estimate_n_clusters",
     "load",
     "read_embeddings",
+    "report_to",
     "save",
     "write_embeddings",
 ]
@@ -38,9 +42,12 @@ _HOME = {
     "DEC": "holdfast.cluster",
     "Embedder": "holdfast.embedding",
     "Embeddings": "holdfast.io",
+    "MLflowTracker": "holdfast.training.trackers",
+    "TensorBoardTracker": "holdfast.training.trackers",
     "estimate_n_clusters": "holdfast.cluster",
     "load": "holdfast.persistence",
     "read_embeddings": "holdfast.io",
+    "report_to": "holdfast.training",
     "save": "holdfast.persistence",
     "write_embeddings": "holdfast.io",
 }

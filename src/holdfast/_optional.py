@@ -11,6 +11,8 @@ __all__ = ["EXTRA_OF", "require"]
 
 EXTRA_OF = {
     "faiss": "faiss",
+    "mlflow": "track",
+    "tensorboard": "track",
     "transformers": "embed",
 }
 

@@ -37,7 +37,7 @@ class Demo(FitTask):
         from holdfast.cli.flow import fit_digits
 
         target = self.target(self.out, overwrite=_is_demo(self.out))
-        with screen.progress() as watch:
+        with self.tracking(self.out), screen.progress() as watch:
             outcome = fit_digits(self.fitting(), target, watch)
         show_outcome(screen, outcome)
 

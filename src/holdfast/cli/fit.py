@@ -34,6 +34,6 @@ class Fit(FitTask):
         """Fit and show."""
         from holdfast.cli.flow import fit_table
 
-        with screen.progress() as watch:
+        with self.tracking(self.out), screen.progress() as watch:
             outcome = fit_table(self.table, self.fitting(), self.target(self.out), watch)
         show_outcome(screen, outcome)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -71,6 +74,12 @@ class FitTask(Task):
     ] = 0
     device: Device = "auto"
     overwrite: Overwrite = False
+    log_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--log-dir", metavar="DIR", help="Write every epoch for TensorBoard, to a new folder below DIR."
+        ),
+    ] = None
 
     def fitting(self) -> Fitting:
         """Return the options as the library takes them."""
@@ -78,6 +87,20 @@ class FitTask(Task):
 
         k = parse_n_clusters(self.n_clusters)
         return Fitting(k, self.method, self.init, self.seed, self.device)
+
+    @contextmanager
+    def tracking(self, folder: Path) -> Iterator[None]:
+        """Have the fit inside the ``with`` block tracked as a new run, named by the taxonomy and the time."""
+        if self.log_dir is None:
+            yield
+            return
+        from holdfast.training import report_to
+        from holdfast.training.trackers import TensorBoardTracker
+
+        run = self.log_dir / f"{folder.resolve().name}-{time.strftime('%Y%m%d-%H%M%S')}"
+        params = self.fitting().estimator().get_params()
+        with TensorBoardTracker(run, params=params) as tracker, report_to(tracker):
+            yield
 
     def target(self, folder: Path, *, overwrite: bool = False) -> Target:
         """Return where the taxonomy goes."""

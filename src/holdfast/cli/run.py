@@ -37,6 +37,6 @@ class Run(FitTask):
         """Embed, fit and show."""
         from holdfast.cli.flow import fit_images
 
-        with screen.progress() as watch:
+        with self.tracking(self.out), screen.progress() as watch:
             outcome = fit_images(self.folder, self.encoder, self.fitting(), self.target(self.out), watch)
         show_outcome(screen, outcome)
