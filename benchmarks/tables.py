@@ -70,7 +70,7 @@ def _nmi_ari(scores: list[dict]) -> str:
 def _score_table(sets: dict[str, Scores], cell: Callable[[list[dict]], str]) -> str:
     methods = [m for m in _COLUMNS if any(scores.get(m) for scores in sets.values())]
     rows = [[name, *(cell(scores.get(m, [])) for m in methods)] for name, scores in sets.items()]
-    return _markdown(["set", *(_COLUMNS[m] for m in methods)], rows)
+    return markdown(["set", *(_COLUMNS[m] for m in methods)], rows)
 
 
 def _gain_table(sets: dict[str, Scores], pixels: set[str]) -> str:
@@ -98,7 +98,7 @@ def _gain_table(sets: dict[str, Scores], pixels: set[str]) -> str:
                     f"{gains[worst]:+.1f} ({worst})",
                 ]
             )
-    return _markdown(["", "mean", "mean without pixel sets", "worst set"], rows)
+    return markdown(["", "mean", "mean without pixel sets", "worst set"], rows)
 
 
 def cost_table(records: list[dict]) -> str:
@@ -112,7 +112,7 @@ def cost_table(records: list[dict]) -> str:
         [name, shape, *(_cost(cells.get((name, method), [])) for method in methods)]
         for name, shape in shapes.items()
     ]
-    return _markdown(["set", "shape", *methods], rows)
+    return markdown(["set", "shape", *methods], rows)
 
 
 def _cost(found: list[dict]) -> str:
@@ -122,6 +122,6 @@ def _cost(found: list[dict]) -> str:
     return f"{seconds:.1f} ({max(record['peak_mb'] for record in found):.0f})"
 
 
-def _markdown(head: list[str], rows: list[list[str]]) -> str:
+def markdown(head: list[str], rows: list[list[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

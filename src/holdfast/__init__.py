@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from holdfast.cluster import DEC, ClusterCount, estimate_n_clusters
+    from holdfast.cluster import DEC, IDEC, ClusterCount, estimate_n_clusters
     from holdfast.embedding import Embedder
     from holdfast.io import Embeddings, read_embeddings, write_embeddings
     from holdfast.persistence import load, save
@@ -21,6 +21,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "DEC",
+    "IDEC",
     "ClusterCount",
     "ConvergenceMonitor",
     "Embedder",
@@ -42,6 +43,7 @@ _HOME = {
     "DEC": "holdfast.cluster",
     "Embedder": "holdfast.embedding",
     "Embeddings": "holdfast.io",
+    "IDEC": "holdfast.cluster",
     "MLflowTracker": "holdfast.training.trackers",
     "TensorBoardTracker": "holdfast.training.trackers",
     "estimate_n_clusters": "holdfast.cluster",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["DEC_CHOICES", "METHODS"]
 
-METHODS = {"dec": "DEC"}
+METHODS = {"dec": "DEC", "idec": "IDEC"}
 """Estimators: the name on the command line, and the class of that name in ``holdfast``."""
 
 DEC_CHOICES = {
@@ -13,5 +13,6 @@ DEC_CHOICES = {
     "noise": ("mask", "gaussian"),
     "assignment": ("cosine", "student"),
     "select": ("evidence", "last"),
+    "precision": ("float32", "relaxed", "bfloat16"),
 }
 """What DEC's parameters may be."""

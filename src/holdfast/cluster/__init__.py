@@ -2,5 +2,6 @@
 
 from holdfast.cluster._count import ClusterCount, estimate_n_clusters
 from holdfast.cluster._dec import DEC
+from holdfast.cluster._idec import IDEC
 
-__all__ = ["DEC", "ClusterCount", "estimate_n_clusters"]
+__all__ = ["DEC", "IDEC", "ClusterCount", "estimate_n_clusters"]

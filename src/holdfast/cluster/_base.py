@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -17,10 +18,7 @@ from holdfast.exceptions import InputError
 from holdfast.nn import Clusterer
 from holdfast.training.batches import Rows, map_blocks
 
-__all__ = ["ROW_CHECKS", "BaseClusterer", "as_rows", "canonical_order"]
-
-ROW_CHECKS: dict[str, Any] = {"dtype": np.float32, "order": "C", "ensure_all_finite": False}
-"""Options of scikit-learn's checks; finiteness is checked by us, in blocks and with the row named."""
+__all__ = ["BaseClusterer", "as_rows", "canonical_order"]
 
 _REMEDIES = {
     r"sample\(s\).* minimum of 1 ": "give at least one row",
@@ -61,6 +59,7 @@ class BaseClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
 
     module_: Clusterer
     labels_: np.ndarray
+    probabilities_: np.ndarray
     n_clusters_: int
 
     @abstractmethod
@@ -81,7 +80,8 @@ class BaseClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
         Parameters
         ----------
         X : array-like of shape (n, d)
-            Embeddings: NumPy array, memory map or torch tensor; float32 is used without a copy.
+            Embeddings: NumPy array, torch tensor, or a memory map, which may be larger than the memory.
+            Single and half precision are used without a copy.
         y : ignored
             Present for scikit-learn's conventions. True labels never enter a fit.
 
@@ -112,7 +112,25 @@ class BaseClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
         -------
         ndarray of shape (n,), int64
         """
-        return self._map(X, lambda x: self.module_.assign(x))
+        check_is_fitted(self)
+        return self._answer(self._check_rows(X, reset=False))
+
+    def assign_rows(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Give every row its cluster and the calibrated probability of it, in one pass.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+
+        Returns
+        -------
+        labels : ndarray of shape (n,), int64
+            Equal to ``predict(X)``.
+        confidence : ndarray of shape (n,), float32
+            Equal to ``predict_proba(X).max(axis=1)``.
+        """
+        check_is_fitted(self)
+        return self._answers(self._check_rows(X, reset=False))
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Calibrated soft assignment of every row to every cluster.
@@ -145,17 +163,25 @@ class BaseClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
         """
         return self._map(X, lambda x: self.module_.encode(x))
 
+    def _answer(self, rows: np.ndarray, module: Clusterer | None = None) -> np.ndarray:
+        """Cluster numbers (n,) of checked rows, by the fitted module or another one."""
+        module = module or self.module_
+        return np.asarray(map_blocks(module.assign, Rows(rows, module.device)))
+
+    def _answers(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Cluster numbers and confidences, each (n,), of checked rows."""
+        answers = np.asarray(map_blocks(self.module_.answer, Rows(rows, self.module_.device)))
+        return answers[:, 0].astype(np.int64), answers[:, 1].astype(np.float32)
+
     def _map(self, X: Any, function: Any) -> np.ndarray:
         check_is_fitted(self)
         rows = Rows(self._check_rows(X, reset=False), self.module_.device)
         return np.asarray(map_blocks(function, rows))
 
     def _check_rows(self, X: Any, *, reset: bool) -> np.ndarray:
-        """Return ``X`` as a finite float32 array of the right width, or say in a sentence what is wrong."""
+        """Return ``X`` as finite rows of numbers of the right width, or say in a sentence what is wrong."""
         least = 2 if reset else 1
-        return as_rows(
-            X, lambda array: validate_data(self, array, reset=reset, **ROW_CHECKS, ensure_min_samples=least)
-        )
+        return as_rows(X, partial(validate_data, self, reset=reset, ensure_min_samples=least))
 
     @property
     def _n_features_out(self) -> int:
@@ -167,29 +193,33 @@ class BaseClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
         return tags
 
 
-def as_rows(X: Any, check: Callable[[Any], Any]) -> np.ndarray:
-    """Turn what a user gives into finite float32 rows, or say in a sentence what is wrong with it.
+def as_rows(X: Any, check: Callable[..., Any]) -> np.ndarray:
+    """Turn what a user gives into finite rows of numbers, or say in a sentence what is wrong with it.
 
     Parameters
     ----------
     X : array-like of shape (n, d)
         NumPy array, memory map, torch tensor of any floating type, or nested sequences.
     check : callable
-        One of scikit-learn's checks, with ``ROW_CHECKS`` among its options.
+        One of scikit-learn's checks, which is given ``X`` and options.
 
     Returns
     -------
-    ndarray of shape (n, d), float32
+    ndarray of shape (n, d)
+        float32, or float16 where ``X`` is; of a memory map, which may be larger than the memory, a view of
+        whatever type of number it has.
 
     Raises
     ------
     InputError
-        If scikit-learn refuses the rows, or one of them is not finite.
+        If scikit-learn refuses the rows, or one of them is not finite in single precision.
     """
     if isinstance(X, torch.Tensor):
         X = X.detach().to("cpu", torch.float32).numpy()  # NumPy knows no bfloat16
+    mapped = isinstance(X, np.memmap) and X.dtype.kind in "fiub"
+    dtype = None if mapped else [np.float32, np.float16]
     try:
-        rows = np.asarray(check(X))
+        rows = np.asarray(check(X, dtype=dtype, order="C", ensure_all_finite=False))
     except ValueError as error:
         raise InputError(_with_remedy(str(error))) from error
     check_finite(rows, "X")

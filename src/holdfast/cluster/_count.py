@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 from sklearn.utils import check_array, check_random_state
 
-from holdfast.cluster._base import ROW_CHECKS, as_rows
+from holdfast.cluster._base import as_rows
 from holdfast.cluster._start import find_neighbours
 from holdfast.functional.geometry import mean_row, root_mean_square
 from holdfast.graph import Neighbours, communities, jaccard_graph, random_walk, unit_rows
 from holdfast.metrics import ari, sampled_silhouette
+from holdfast.training.batches import take_rows
 
 __all__ = ["ClusterCount", "estimate_n_clusters"]
 
@@ -80,10 +82,14 @@ def estimate_n_clusters(X: Any, *, random_state: Any = None) -> ClusterCount:
     InputError
         If rows are not finite or fewer than two.
     """
-    rows = as_rows(X, lambda array: check_array(array, **ROW_CHECKS, ensure_min_samples=2))
+    rows = as_rows(X, partial(check_array, ensure_min_samples=2))
     random = check_random_state(random_state)
-    if len(rows) > _MOST_ROWS:
-        rows = rows[np.sort(random.choice(len(rows), _MOST_ROWS, replace=False))]
+    some = (
+        random.choice(len(rows), _MOST_ROWS, replace=False)
+        if len(rows) > _MOST_ROWS
+        else np.arange(len(rows))
+    )
+    rows = take_rows(rows, np.sort(some))
     mean = mean_row(rows)
     scale = root_mean_square(rows, mean)
     if scale == 0 or len(rows) < 2 * _EXPECTED:

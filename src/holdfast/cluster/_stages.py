@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,14 +12,34 @@ from scipy import sparse
 from torch import Tensor
 from torch.nn.functional import cross_entropy, mse_loss
 
-from holdfast.evidence import evidence
-from holdfast.functional.assignment import divergence, target_distribution
+from holdfast.cluster._start import Judge, Start
+from holdfast.functional.assignment import divergence, soft_cross_entropy, target_distribution
 from holdfast.functional.geometry import LIFT_UP_TO
-from holdfast.graph import Neighbours
-from holdfast.nn import Autoencoder, Clusterer
+from holdfast.nn import Clusterer, Preparation
 from holdfast.training.batches import Rows, map_blocks
 
-__all__ = ["Corruption", "Denoising", "FollowStart", "Joint"]
+__all__ = ["Corruption", "Denoising", "FollowStart", "Joint", "JointOptions"]
+
+_TINY = 1e-38  # a probability, for its logarithm
+
+
+@dataclass(frozen=True)
+class JointOptions:
+    """What joint training is told.
+
+    Attributes
+    ----------
+    neighbour_weight : float
+        Weight of the neighbour term.
+    update_interval : int
+        Epochs between two targets.
+    gamma : float or None
+        IDEC's weight of the clustering loss beside the reconstruction; None leaves the reconstruction out.
+    """
+
+    neighbour_weight: float
+    update_interval: int
+    gamma: float | None = None
 
 
 @dataclass(frozen=True)
@@ -39,18 +60,47 @@ class Corruption:
     level: float
     generator: torch.Generator
 
+    def for_rows(self, prepare: Preparation) -> Corruption:
+        """Return the noise that this one leaves in prepared rows.
+
+        Along leading directions it is normal noise, alike in all of them: masking a share *p* of entries of
+        unit size adds noise of variance ``p / (1 - p)`` to each, and a rotation mixes them.
+        """
+        if prepare.directions is None:
+            return self
+        spread = self.level if self.kind == "gaussian" else math.sqrt(self.level / (1 - self.level))
+        return replace(self, kind="gaussian", level=spread * prepare.shrinkage)
+
     def __call__(self, prepared: Tensor) -> Tensor:
         """Corrupt prepared rows (n, d); rows of few columns, where no entry is redundant, are spared."""
         if self.level == 0 or prepared.shape[1] <= LIFT_UP_TO + 1:
             return prepared
         if self.kind == "gaussian":
             noise = torch.randn(prepared.shape, generator=self.generator)
-            return prepared + self.level * noise.to(prepared.device)
-        kept = torch.rand(prepared.shape, generator=self.generator) >= self.level
-        return prepared * kept.to(prepared.device) / (1 - self.level)
+            return torch.add(prepared, noise.to(prepared.device), alpha=self.level)
+        masked = self._masked(prepared.shape).to(prepared.device)
+        return prepared.masked_fill(masked, 0.0).div_(1 - self.level)
+
+    def _masked(self, shape: torch.Size) -> Tensor:
+        """Draw which entries go, eight to a random number: to 1/256, the level is what it should be."""
+        n_words = -(-shape.numel() // 8)
+        words = torch.empty(n_words, dtype=torch.int64).random_(-(2**63), None, generator=self.generator)
+        octets = words.view(torch.uint8)[: shape.numel()].view(shape)
+        return octets < round(256 * self.level)
 
 
-class Denoising:
+class _Stateless:
+    """A stage that aims at the same thing all the time."""
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Offer nothing to a checkpoint: the module is all there is."""
+        return {}
+
+    def set_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Take nothing."""
+
+
+class Denoising(_Stateless):
     """Pretraining: an autoencoder restores corrupted rows, all layers at once."""
 
     name = "pretraining"
@@ -67,36 +117,34 @@ class Denoising:
 
     def losses(self, batch: Tensor) -> Mapping[str, Tensor]:
         """Mean squared error of the restored rows."""
-        encoder = self.module.encoder
-        if not isinstance(encoder, Autoencoder):
-            raise TypeError(f"pretraining needs an autoencoder, not {type(encoder).__name__}")
-        x = self.module.prepare(self._rows[batch])
-        return {"loss": mse_loss(encoder.decode(self.module.latent(self._corrupt(x))), x)}
+        x = self._rows[batch]
+        return {"loss": mse_loss(self.module.encoder.decode(self.module.latent(self._corrupt(x))), x)}
 
 
-class FollowStart:
+class FollowStart(_Stateless):
     """Warm start: the model learns to give the labels of the start before it may improve on them."""
 
-    name = "warm start"
-
-    def __init__(self, module: Clusterer, rows: Rows, labels: np.ndarray, corrupt: Corruption) -> None:
+    def __init__(
+        self, module: Clusterer, rows: Rows, start: Start, judge: Judge, corrupt: Corruption
+    ) -> None:
+        self.name = "warm start" if corrupt.level else "warm start without noise"
         self.module = module
         self.n_rows = len(rows)
         self._rows = rows
         self._corrupt = corrupt
-        self._labels = torch.from_numpy(labels)
+        self._judge = judge
+        self._labels = torch.from_numpy(start.labels)
 
     def assess(self, *, restored: bool = False) -> Mapping[str, float]:  # noqa: ARG002 - the protocol's
-        """Share of rows whose label still differs from the start's."""
-        answers = map_blocks(self.module.assign, self._rows)
+        """Evidence of the labels given, and the share of rows whose label still differs from the start's."""
+        answers = map_blocks(lambda x: self.module.score(x).argmax(1), self._rows)
         changed = float((answers != self._labels).double().mean())
-        return {"changed": changed, "score": -changed}
+        return {"changed": changed, "score": self._judge(answers.numpy()).value}
 
     def losses(self, batch: Tensor) -> Mapping[str, Tensor]:
         """Cross-entropy of the corrupted rows against the start's labels."""
-        x = self._corrupt(self.module.prepare(self._rows[batch]))
-        labels = self._labels[batch].to(x.device)
-        return {"loss": cross_entropy(self.module.logits(self.module.latent(x)), labels)}
+        x = self._corrupt(self._rows[batch])
+        return {"loss": cross_entropy(self.module.score(x), self._labels[batch].to(x.device))}
 
 
 class Joint:
@@ -109,59 +157,65 @@ class Joint:
 
     with *T* DEC's target distribution and *W* the row-normalised Jaccard graph: a row follows its own
     sharpened assignment and that of its neighbourhood two steps wide. With :math:`\lambda = 0` this is DEC.
+    With a clustering weight :math:`\gamma` the loss is IDEC's (equation 7 of [1]_),
+
+    .. math:: L_r + \gamma L, \qquad L_r = \lVert x - g(z) \rVert^2 / d,
+
+    *g* being the encoder's decoder.
 
     Parameters
     ----------
     module : Clusterer
     rows : Rows
-        n rows.
-    neighbours : Neighbours
+        n prepared rows.
+    judge : Judge
         For the evidence of each epoch's labels.
     walk : csr_matrix of shape (n, n) or None
         Row-stochastic *W*; None leaves the neighbour term out.
-    neighbour_weight : float
-        :math:`\lambda`.
-    update_interval : int
-        Epochs between two targets.
+    options : JointOptions
     corrupt : Corruption
+
+    References
+    ----------
+    .. [1] Guo et al., "Improved deep embedded clustering with local structure preservation", IJCAI 2017.
     """
 
     name = "joint training"
 
     def __init__(
-        self, module: Clusterer, rows: Rows, neighbours: Neighbours, walk: sparse.csr_matrix | None, *,
-        neighbour_weight: float, update_interval: int, corrupt: Corruption,
+        self, module: Clusterer, rows: Rows, judge: Judge, walk: sparse.csr_matrix | None,
+        options: JointOptions, corrupt: Corruption,
     ) -> None:  # fmt: skip
         self.module = module
         self.n_rows = len(rows)
         self._rows = rows
-        self._neighbours = neighbours
+        self._judge = judge
         self._walk = walk
-        self._weight = neighbour_weight
-        self._interval = update_interval
+        self._options = options
         self._corrupt = corrupt
         self._assessed = 0
-        self._at_update: np.ndarray | None = None
+        self._at_update = np.empty(0, dtype=np.int64)
         self.labels = np.empty(0, dtype=np.int64)
-        self.targets: tuple[Tensor, ...] = ()
+        self.target = torch.empty(0)
+        self._floor = torch.empty(0)
 
     def assess(self, *, restored: bool = False) -> Mapping[str, float]:
-        """Judge the labels as they are; refresh the targets where their time has come."""
+        """Judge the labels as they are; refresh the target where its time has come."""
         if restored:
             self._assessed = 0
-        q = map_blocks(self.module, self._rows)
+        q = map_blocks(lambda x: torch.softmax(self.module.score(x), dim=1), self._rows)
         self.labels = q.argmax(1).numpy()
         signals = self._signals(q)
-        if self._assessed % self._interval == 0:
-            if self._at_update is not None:
+        if self._assessed % self._options.update_interval == 0:
+            if len(self._at_update):
                 signals["changed"] = float(np.mean(self._at_update != self.labels))
             self._at_update = self.labels
-            self.targets = self._make_targets(q)
+            signals |= self._aim(q)
         self._assessed += 1
         return signals
 
     def _signals(self, q: Tensor) -> dict[str, float]:
-        score = evidence(self.labels, self._neighbours, q.shape[1])
+        score = self._judge(self.labels)
         used = len(np.unique(self.labels)) / q.shape[1]
         return {
             "score": score.value,
@@ -172,18 +226,40 @@ class Joint:
             "confidence": float(q.amax(1).mean()),
         }
 
-    def _make_targets(self, q: Tensor) -> tuple[Tensor, ...]:
-        own = target_distribution(q)
-        if self._walk is None or self._weight == 0:
-            return (own,)
-        around = torch.from_numpy(self._walk @ (self._walk @ q.numpy()))
-        return own, target_distribution(around)
+    def _aim(self, q: Tensor) -> dict[str, float]:
+        """Put the two targets into one, their divergence being that from their sum but for a constant."""
+        own, weight = target_distribution(q), self._options.neighbour_weight
+        signals = {"kl": float(divergence(own, q.clamp_min(_TINY).log()))}
+        self.target, self._floor = own, torch.special.entr(own).sum(1)
+        if self._walk is not None and weight:
+            around = target_distribution(torch.from_numpy(self._walk @ (self._walk @ q.numpy())))
+            signals["neighbour"] = float(divergence(around, q.clamp_min(_TINY).log()))
+            self.target = own.add_(around, alpha=weight)
+            self._floor = self._floor.add_(torch.special.entr(around).sum(1), alpha=weight)
+        return signals
 
     def losses(self, batch: Tensor) -> Mapping[str, Tensor]:
-        """Divergence from the rows' own target and from their neighbourhood's."""
-        x = self._corrupt(self.module.prepare(self._rows[batch]))
-        logits = self.module.logits(self.module.latent(x))
-        own, *around = (divergence(target[batch].to(x.device), logits) for target in self.targets)
-        if not around:
-            return {"loss": own, "kl": own}
-        return {"loss": own + self._weight * around[0], "kl": own, "neighbour": around[0]}
+        """Divergence from the rows' own target and from their neighbourhood's; with a weight, IDEC's loss."""
+        x = self._rows[batch]
+        z = self.module.latent(self._corrupt(x))
+        target, floor = self.target[batch].to(x.device), self._floor[batch].to(x.device)
+        clustering = soft_cross_entropy(target, self.module.logits(z)) - floor.mean()
+        if self._options.gamma is None:
+            return {"loss": clustering}
+        restored = mse_loss(self.module.encoder.decode(z), x)
+        return {"loss": restored + self._options.gamma * clustering, "reconstruction": restored}
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Offer what the coming epochs depend on, beside the module; for a checkpoint."""
+        return {
+            "assessed": np.array(self._assessed),
+            "at_update": self._at_update,
+            "target": self.target.numpy(),
+            "floor": self._floor.numpy(),
+        }
+
+    def set_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Take what :meth:`state` offered."""
+        self._assessed = int(state["assessed"])
+        self._at_update = state["at_update"]
+        self.target, self._floor = torch.from_numpy(state["target"]), torch.from_numpy(state["floor"])

@@ -2,23 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from scipy import sparse
 
-from holdfast.evidence import Evidence, evidence, neighbourhood_size
+from holdfast.evidence import Evidence, neighbourhood_size
 from holdfast.functional.geometry import LIFT_UP_TO, lift, mean_row, principal_directions
-from holdfast.graph import Neighbours, communities_at, kmeans, nearest_neighbours, unit_rows
+from holdfast.graph import (
+    Neighbours,
+    communities_at,
+    kmeans,
+    kmeans_from,
+    kmeans_on_sample,
+    nearest_neighbours,
+    unit_rows,
+)
+from holdfast.io.mapped import release
 
-__all__ = ["Start", "find_neighbours", "graph_start", "kmeans_start", "published_kmeans_start"]
+__all__ = ["Judge", "Start", "find_neighbours", "graph_start", "kmeans_start", "published_kmeans_start"]
 
 _ORDERS = 5  # the order of the nodes alone moves a graph partition by a few points
 _USEFUL_SHARES = (0.25, 0.1)  # even sizes are likelier, small clusters possible: the evidence decides
 _DIRECTIONS = 128  # k-means on wide rows loses nothing on their leading directions
 _SAMPLE = 5_000  # rows that tell those directions
+_BLOCK_ROWS = 8_192
+_RESTART_ROWS, _RESTART_ROWS_A_CLUSTER = 5_000, 30  # enough to tell one restart from another
+_TRIALS = 3  # restarts after which a view that is far behind is given up
+_POLISHED = 2
+
+Judge = Callable[[np.ndarray], Evidence]
+"""Scores labels (n,) of the rows that are trained on."""
+
+View = Callable[[np.ndarray], np.ndarray]
+"""What k-means sees of some rows (m, d): as many rows, float32."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,69 +81,99 @@ def find_neighbours(X: np.ndarray, mean: np.ndarray, scale: float, n_clusters: i
     return nearest_neighbours(rows, neighbourhood_size(len(X), n_clusters))
 
 
-def kmeans_start(X: np.ndarray, neighbours: Neighbours, n_clusters: int, *, n_init: int, seed: int) -> Start:
+def kmeans_start(
+    X: np.ndarray, judge: Judge, n_clusters: int, *, n_init: int, seed: int, worthwhile: float = -np.inf
+) -> Start:
     """Restart k-means on unit rows and on unit centred rows; keep the partition of most evidence.
 
-    Rows of few columns are taken as they are.
+    Rows of few columns are taken as they are. Of many rows a sample is restarted on, and the two restarts of
+    most evidence go on with all of them.
 
     Parameters
     ----------
     X : ndarray of shape (n, d)
-    neighbours : Neighbours
-        What the evidence is measured with.
+    judge : Judge
+        Scores partitions.
     n_clusters : int
     n_init : int
         Restarts on each view. The one of least inertia is often not the one of most evidence.
     seed : int
+    worthwhile : float, default=-inf
+        Evidence below which, after a few restarts, the rest are spared: another start is far ahead.
 
     Returns
     -------
     Start
     """
-    partitions = []
-    for view in _views(X):
-        rows = _leading(view, seed)
-        partitions += [kmeans(rows, n_clusters, n_init=1, seed=seed + restart) for restart in range(n_init)]
-    return _best("kmeans", partitions, neighbours, n_clusters)
+    found = [
+        start
+        for view in _views(X)
+        for start in _restarts(_leading(X, view, seed), judge, n_clusters, n_init, seed, worthwhile)
+    ]
+    return max(found, key=lambda start: start.evidence)
 
 
-def published_kmeans_start(
-    Z: np.ndarray, neighbours: Neighbours, n_clusters: int, *, n_init: int, seed: int
-) -> Start:
+def _restarts(
+    rows: np.ndarray, judge: Judge, n_clusters: int, n_init: int, seed: int, worthwhile: float
+) -> list[Start]:
+    """Return the best restarts of k-means on one view of the rows (n, r)."""
+    size = max(_RESTART_ROWS, _RESTART_ROWS_A_CLUSTER * n_clusters)
+    tried: list[tuple[Start, np.ndarray]] = []
+    for restart in range(n_init):
+        labels, centres = kmeans_on_sample(rows, n_clusters, sample_size=size, seed=seed + restart)
+        tried.append((Start("kmeans", labels, judge(labels)), centres))
+        tried = sorted(tried, key=lambda pair: pair[0].evidence, reverse=True)[:_POLISHED]
+        if restart + 1 >= _TRIALS and tried[0][0].evidence.value < worthwhile:
+            return [tried[0][0]]
+    if len(rows) <= size:
+        return [tried[0][0]]
+    polished = [kmeans_from(rows, centres) for _, centres in tried]
+    return [tried[0][0], *(Start("kmeans", labels, judge(labels)) for labels in polished)]
+
+
+def published_kmeans_start(Z: np.ndarray, judge: Judge, n_clusters: int, *, n_init: int, seed: int) -> Start:
     """k-means on latent rows (n, d_z) as they are, the restart of least inertia: as DEC was published."""
-    partition = kmeans(_leading(Z, seed), n_clusters, n_init=n_init, seed=seed)
-    return _best("kmeans", [partition], neighbours, n_clusters)
+    labels = kmeans(_leading(Z, _as_float32, seed), n_clusters, n_init=n_init, seed=seed)
+    return Start("kmeans", labels, judge(labels))
 
 
-def graph_start(graph: sparse.csr_matrix, neighbours: Neighbours, n_clusters: int, *, seed: int) -> Start:
+def graph_start(graph: sparse.csr_matrix, judge: Judge, n_clusters: int, *, seed: int) -> Start:
     """Cut the Jaccard graph (n, n) under several node orders; keep the partition of most evidence."""
     partitions = [
         labels
         for share in _USEFUL_SHARES
         for labels in communities_at(graph, n_clusters, useful_share=share, n_orders=_ORDERS, seed=seed)
     ]
-    return _best("graph", partitions, neighbours, n_clusters)
+    return max((Start("graph", labels, judge(labels)) for labels in partitions), key=lambda s: s.evidence)
 
 
-def _views(X: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield what k-means looks at, one view at a time: each is as large as X."""
+def _views(X: np.ndarray) -> list[View]:
+    """List what k-means looks at: rows of few columns as they are, others by their direction alone."""
     if X.shape[1] <= LIFT_UP_TO:
-        yield X
-    else:
-        yield unit_rows(X)
-        yield unit_rows(X - mean_row(X))
+        return [_as_float32]
+    mean = mean_row(X)
+    return [unit_rows, lambda rows: unit_rows(_as_float32(rows) - mean)]
 
 
-def _best(name: str, partitions: list[np.ndarray], neighbours: Neighbours, n_clusters: int) -> Start:
-    scored = [Start(name, labels, evidence(labels, neighbours, n_clusters)) for labels in partitions]
-    return max(scored, key=lambda start: start.evidence)
+def _as_float32(rows: np.ndarray) -> np.ndarray:
+    return np.asarray(rows, dtype=np.float32)
 
 
-def _leading(view: np.ndarray, seed: int) -> np.ndarray:
-    """Rows on their leading directions, where k-means loses nothing and is several times faster."""
-    if view.shape[1] <= _DIRECTIONS:
-        return view
-    rows = torch.from_numpy(view)
-    rows -= rows.mean(0)
-    sample = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:_SAMPLE]
-    return np.asarray(rows @ principal_directions(rows[sample], _DIRECTIONS).T)
+def _leading(X: np.ndarray, view: View, seed: int) -> np.ndarray:
+    """Rows of a view on their leading directions, where k-means loses nothing and is several times faster.
+
+    Made block by block, so that no copy of wide rows is.
+    """
+    n, d = X.shape
+    if d <= _DIRECTIONS:
+        return view(X)
+    sample = np.sort(np.random.default_rng(seed).permutation(n)[:_SAMPLE])
+    some = torch.from_numpy(view(X[sample]))
+    middle = some.mean(0)
+    directions = principal_directions(some - middle, _DIRECTIONS)
+    rows = np.empty((n, len(directions)), dtype=np.float32)
+    for start in range(0, n, _BLOCK_ROWS):
+        block = torch.from_numpy(view(X[start : start + _BLOCK_ROWS])) - middle
+        rows[start : start + _BLOCK_ROWS] = (block @ directions.T).numpy()
+        release(X)
+    return rows

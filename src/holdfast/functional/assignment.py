@@ -16,9 +16,9 @@ from holdfast.functional.products import inner_products
 
 __all__ = [
     "calibrated_temperature",
-    "cosine_logits",
     "cosine_similarity",
     "divergence",
+    "soft_cross_entropy",
     "student_logits",
     "target_distribution",
 ]
@@ -40,23 +40,6 @@ def cosine_similarity(z: Tensor, centres: Tensor) -> Tensor:
         Values in [-1, 1].
     """
     return inner_products(normalize(z, dim=1), normalize(centres, dim=1))
-
-
-def cosine_logits(z: Tensor, centres: Tensor, temperature: Tensor | float) -> Tensor:
-    r"""Logits of a softmax over cosines: :math:`q_{ij} \propto \exp(\cos(z_i, c_j) / \tau)`.
-
-    Parameters
-    ----------
-    z : Tensor of shape (n, d_z)
-    centres : Tensor of shape (k, d_z)
-    temperature : Tensor or float
-        :math:`\tau > 0`; see :func:`calibrated_temperature`.
-
-    Returns
-    -------
-    Tensor of shape (n, k)
-    """
-    return cosine_similarity(z, centres) / temperature
 
 
 def student_logits(z: Tensor, centres: Tensor, alpha: float = 1.0) -> Tensor:
@@ -124,6 +107,25 @@ def divergence(p: Tensor, logits: Tensor) -> Tensor:
     cross = -(p * log_softmax(logits, dim=1)).sum(1)
     mean: Tensor = (cross - entropy).mean()
     return mean
+
+
+def soft_cross_entropy(target: Tensor, logits: Tensor) -> Tensor:
+    r"""Mean over rows of :math:`-\sum_j t_{ij} \ln q_{ij}` with :math:`q = softmax(logits)`.
+
+    It differs from the divergence, and from a weighted sum of several, by an entropy without a gradient.
+
+    Parameters
+    ----------
+    target : Tensor of shape (n, k)
+        One target or the weighted sum of several.
+    logits : Tensor of shape (n, k)
+
+    Returns
+    -------
+    Tensor of shape ()
+        Nats.
+    """
+    return -(target * log_softmax(logits, dim=1)).sum() / len(target)
 
 
 def calibrated_temperature(cosines: Tensor, confidence: float, *, steps: int = 40) -> float:

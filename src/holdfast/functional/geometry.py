@@ -75,6 +75,9 @@ def root_mean_square(X: np.ndarray, mean: np.ndarray) -> float:
 def principal_directions(rows: Tensor, n_directions: int) -> Tensor:
     """Leading right singular vectors of rows, which are taken as they are: centre them first.
 
+    Found from the smaller of the two Gram matrices, in double precision: several times faster than a singular
+    value decomposition, and as good for directions that matter.
+
     Parameters
     ----------
     rows : Tensor of shape (n, d)
@@ -87,6 +90,13 @@ def principal_directions(rows: Tensor, n_directions: int) -> Tensor:
     Tensor of shape (min(n_directions, n, d), d)
         Orthonormal rows, signs fixed so that the largest entry of each is positive.
     """
-    directions: Tensor = torch.linalg.svd(rows, full_matrices=False).Vh[:n_directions]
+    wanted = min(n_directions, *rows.shape)
+    exact = rows.double()
+    if rows.shape[1] <= rows.shape[0]:
+        directions = torch.linalg.eigh(exact.T @ exact).eigenvectors[:, -wanted:].flip(1).T
+    else:
+        left = torch.linalg.eigh(exact @ exact.T).eigenvectors[:, -wanted:].flip(1)
+        directions = torch.linalg.qr((left.T @ exact).T).Q.T  # of rank below n, some are arbitrary
     largest = directions.gather(1, directions.abs().argmax(1, keepdim=True))
-    return directions * torch.where(largest < 0, -1.0, 1.0)
+    signed: Tensor = directions * torch.where(largest < 0, -1.0, 1.0)
+    return signed.to(rows.dtype).contiguous()

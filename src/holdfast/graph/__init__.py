@@ -2,7 +2,7 @@
 
 from holdfast.graph.communities import communities, communities_at
 from holdfast.graph.jaccard import adjacency, jaccard_graph, random_walk
-from holdfast.graph.kmeans import kmeans
+from holdfast.graph.kmeans import kmeans, kmeans_from, kmeans_on_sample
 from holdfast.graph.neighbours import Neighbours, nearest_neighbours, unit_rows
 
 __all__ = [
@@ -12,6 +12,8 @@ __all__ = [
     "communities_at",
     "jaccard_graph",
     "kmeans",
+    "kmeans_from",
+    "kmeans_on_sample",
     "nearest_neighbours",
     "random_walk",
     "unit_rows",

@@ -11,6 +11,7 @@ from sknetwork.clustering import Louvain
 __all__ = ["communities", "communities_at"]
 
 _LOWEST, _HIGHEST, _STEPS = 1e-3, 64.0, 18
+_SURPLUS = 0.05  # communities too many, as a share of those wanted, that are merged rather than searched on
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,9 +54,8 @@ def communities_at(
     """Partitions of a graph into a wanted number of communities, one for each random order of its nodes.
 
     The resolution is bisected on a log scale, beginning where the last order ended, until the
-    wanted number of communities is of useful size. The rest, fragments, join the community they are best
-    connected to; where no resolution gives the wanted count, the next larger partition is merged down,
-    best connected pair first.
+    wanted number of communities, or a few more, is of useful size. The rest, fragments, join the community
+    they are best connected to; what is too many is merged down, best connected pair first.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def _bisect(graph: sparse.csr_matrix, n_clusters: int, useful: float, guess: flo
     low, high = np.log(_LOWEST), np.log(_HIGHEST)
     best = cut = _cut(graph, guess, useful, seed)
     for _ in range(_STEPS):
-        if cut.count == n_clusters:
+        if n_clusters <= cut.count <= n_clusters * (1 + _SURPLUS):
             return cut
         middle = float(np.log(cut.resolution))
         low, high = (middle, high) if cut.count < n_clusters else (low, middle)

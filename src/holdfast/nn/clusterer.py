@@ -9,13 +9,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from holdfast.functional.assignment import cosine_logits, student_logits
+from holdfast.functional.assignment import student_logits
 from holdfast.functional.geometry import lift
+from holdfast.functional.products import inner_products
 from holdfast.nn.encoders import Encoder
 
 __all__ = ["Assignment", "Clusterer", "Preparation"]
 
 Assignment = Literal["cosine", "student"]
+
+_SHORTEST = 1e-12  # a row of zeros stays one
 
 
 class Preparation(nn.Module):
@@ -23,7 +26,8 @@ class Preparation(nn.Module):
 
     For cosine assignment every row gets the length :math:`\sqrt d`: only directions count, as they do in
     embeddings (rows of few columns are lifted first). For Student-t assignment all rows are divided by one
-    number, so that distances keep their meaning.
+    number, so that distances keep their meaning. Wide rows can then be looked at along their leading
+    directions alone, ``r`` of them, scaled so that entries stay of about unit size.
 
     Parameters
     ----------
@@ -32,24 +36,45 @@ class Preparation(nn.Module):
     scale : float
         Root mean square of the centred entries.
     assignment : {"cosine", "student"}
+    directions : Tensor of shape (r, d), optional
+        Orthonormal rows; without them all columns are kept.
     """
 
     mean: Tensor
     scale: Tensor
+    directions: Tensor | None
 
-    def __init__(self, mean: Tensor, scale: float, assignment: Assignment) -> None:
+    def __init__(
+        self, mean: Tensor, scale: float, assignment: Assignment, directions: Tensor | None = None
+    ) -> None:
         super().__init__()
         self.assignment = assignment
         self.register_buffer("mean", mean)
         self.register_buffer("scale", torch.tensor(scale))
+        self.register_buffer("directions", directions)
+
+    @property
+    def shrinkage(self) -> float:
+        """What the scaling after the reduction does to noise of unit size in the rows before it."""
+        if self.directions is None:
+            return 1.0
+        r, d = self.directions.shape
+        return math.sqrt(r / d)
 
     def forward(self, x: Tensor) -> Tensor:
         """Prepare raw rows (n, d)."""
-        centred = x - self.mean
+        rows = self._scaled(x)
+        return rows if self.directions is None else inner_products(rows, self.directions) * self.shrinkage
+
+    def _scaled(self, x: Tensor) -> Tensor:
+        """Centre and scale raw rows (n, d), all columns kept."""
+        centred: Tensor = x - self.mean
         if self.assignment == "student":
             return centred / self.scale
         lifted = lift(centred, self.scale * math.sqrt(x.shape[1]))
-        return normalize(lifted, dim=1) * math.sqrt(lifted.shape[1])
+        length = torch.linalg.vector_norm(lifted, dim=1, keepdim=True).clamp_min(_SHORTEST)
+        scaled: Tensor = lifted * (math.sqrt(lifted.shape[1]) / length)
+        return scaled
 
 
 class Clusterer(nn.Module):
@@ -94,22 +119,33 @@ class Clusterer(nn.Module):
         """Map raw rows (n, d) to latent rows (n, d_z)."""
         return self.latent(self.prepare(x))
 
+    def score(self, prepared: Tensor) -> Tensor:
+        """Logits (n, k) of the soft assignment of prepared rows."""
+        return self.logits(self.latent(prepared))
+
     def logits(self, z: Tensor) -> Tensor:
         """Logits (n, k) of the soft assignment of latent rows."""
         if self.assignment == "student":
             return student_logits(z, self.centres, self.alpha)
-        return cosine_logits(z, self.centres, self.temperature)
+        # Latent rows are of length one already, and the few centres are cheaper to scale than many cosines.
+        return inner_products(z, normalize(self.centres, dim=1) / self.temperature)
 
     def forward(self, x: Tensor) -> Tensor:
         """Soft assignment q (n, k) of raw rows."""
-        return torch.softmax(self.logits(self.encode(x)), dim=1)
+        return torch.softmax(self.score(self.prepare(x)), dim=1)
 
     def probabilities(self, x: Tensor) -> Tensor:
         """Soft assignment (n, k) of raw rows, calibrated: as unsure as the neighbourhoods say it should be.
 
         Training sharpens ``q``, whether it is right or not; this undoes it without moving any label.
         """
-        return torch.softmax(self.logits(self.encode(x)) / self.calibration, dim=1)
+        return torch.softmax(self.score(self.prepare(x)) / self.calibration, dim=1)
+
+    def answer(self, x: Tensor) -> Tensor:
+        """Cluster number and calibrated probability of it, as two columns (n, 2), of raw rows."""
+        logits = self.score(self.prepare(x))
+        confidence = torch.softmax(logits / self.calibration, dim=1).amax(1)
+        return torch.stack([logits.argmax(1).to(torch.float64), confidence.to(torch.float64)], dim=1)
 
     def unit_centres(self) -> Tensor:
         """Centres (k, d_z) on the CPU, of length one for cosine assignment."""
@@ -118,7 +154,7 @@ class Clusterer(nn.Module):
 
     def assign(self, x: Tensor) -> Tensor:
         """Cluster number (n,) of raw rows."""
-        return self.logits(self.encode(x)).argmax(1)
+        return self.score(self.prepare(x)).argmax(1)
 
     @torch.no_grad()
     def reorder(self, order: Tensor) -> None:

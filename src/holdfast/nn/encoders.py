@@ -19,6 +19,10 @@ class Encoder(nn.Module):
 
     latent_dim: int
 
+    def decode(self, z: Tensor) -> Tensor:
+        """Map latent rows (n, d_z) back to prepared rows (n, d)."""
+        raise NotImplementedError
+
 
 class Projection(Encoder):
     r"""A rotation onto principal directions that can bend: :math:`z = P x + B\,gelu(A x + a) + b`.
@@ -34,9 +38,13 @@ class Projection(Encoder):
         Hidden units of the bending term.
     generator : torch.Generator
         Draws ``A``.
+    decoder : bool, default=False
+        Whether latent rows can be decoded: by a linear layer that begins as the rotation back.
     """
 
-    def __init__(self, directions: Tensor, width: int, generator: torch.Generator) -> None:
+    def __init__(
+        self, directions: Tensor, width: int, generator: torch.Generator, *, decoder: bool = False
+    ) -> None:
         super().__init__()
         self.latent_dim, d = directions.shape
         # Prepared rows have entries of about unit size, so this keeps P x at about unit length.
@@ -47,11 +55,20 @@ class Projection(Encoder):
             self.rotate.weight.copy_(directions)
             self.bend.weight.zero_()
         self._scale = d**-0.5
+        if decoder:
+            self.back = _linear(self.latent_dim, d, generator)
+            with torch.no_grad():
+                self.back.weight.copy_(directions.T / self._scale)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map prepared rows (n, d) to latent rows (n, d_z)."""
-        z: Tensor = self.rotate(x * self._scale) + self.bend(gelu(self.hidden(x)))
+        z: Tensor = self.rotate(x) * self._scale + self.bend(gelu(self.hidden(x)))
         return z
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Map latent rows (n, d_z) back to prepared rows (n, d); needs ``decoder=True``."""
+        x: Tensor = self.back(z)
+        return x
 
 
 class Autoencoder(Encoder):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 
 __all__ = ["EpochCallback", "report_to", "tell"]
@@ -22,13 +22,15 @@ def report_to(callback: EpochCallback) -> Iterator[None]:
     ----------
     callback : callable
         Receives the stage's name, the epochs done, the most epochs it may take, and the signals of the
-        epoch. What it raises ends the training.
+        epoch. What it raises ends the training. One that is a context manager, as trackers are, is
+        entered, so that it is closed at the end of the block.
     """
-    token = _listeners.set((*_listeners.get(), callback))
-    try:
-        yield
-    finally:
-        _listeners.reset(token)
+    with callback if isinstance(callback, AbstractContextManager) else nullcontext():
+        token = _listeners.set((*_listeners.get(), callback))
+        try:
+            yield
+        finally:
+            _listeners.reset(token)
 
 
 def tell(stage: str, done: int, total: int, signals: Mapping[str, float]) -> None:

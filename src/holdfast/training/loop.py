@@ -5,14 +5,16 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from holdfast.training.batches import shuffled
 from holdfast.training.callbacks import tell
+from holdfast.training.checkpoint import Record
 from holdfast.training.monitor import Action, ConvergenceMonitor, Verdict
 
 __all__ = ["LoopResult", "Stage", "run_epochs"]
@@ -42,6 +44,14 @@ class Stage(Protocol):
         """Loss terms of a batch of row numbers; the one called ``loss`` is minimised."""
         ...
 
+    def state(self) -> Mapping[str, np.ndarray]:
+        """Offer what the coming epochs depend on, beside the module; asked for with a checkpoint only."""
+        ...
+
+    def set_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Take what ``state`` offered."""
+        ...
+
 
 @dataclass(frozen=True)
 class LoopResult:
@@ -65,6 +75,17 @@ class LoopResult:
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
+@dataclass
+class _Progress:
+    """Everything a run of the loop has learned so far, beside what its stage and monitor know."""
+
+    verdict: Verdict
+    best: dict[str, Tensor]
+    optimiser: torch.optim.Optimizer
+    slow_down: float = 1.0
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
 def run_epochs(
     stage: Stage,
     make_optimiser: Callable[[float], torch.optim.Optimizer],
@@ -74,6 +95,7 @@ def run_epochs(
     batch_size: int,
     generator: torch.Generator,
     keep: Literal["best", "last"] = "best",
+    record: Record | None = None,
 ) -> LoopResult:
     """Train a stage until its monitor is satisfied or the epochs run out.
 
@@ -96,31 +118,47 @@ def run_epochs(
         Shuffles the rows.
     keep : {"best", "last"}, default="best"
         Which state the stage is left in; a last state that the monitor rejects is never kept.
+    record : Record, optional
+        Where the run is kept from time to time. What an earlier process wrote there is taken up, to the same
+        result as if it had never stopped.
 
     Returns
     -------
     LoopResult
     """
-    slow_down, optimiser = 1.0, make_optimiser(1.0)
-    history: list[dict[str, Any]] = []
-    verdict = monitor.observe(stage.assess())
-    best = _snapshot(stage)
-    while verdict.action is not Action.STOP and len(history) < max_epochs:
-        if verdict.action is Action.ROLL_BACK:
-            slow_down *= _SLOW_DOWN
-            stage.module.load_state_dict(best)
-            stage.assess(restored=True)
-            optimiser = make_optimiser(slow_down)
-        losses = _epoch(stage, optimiser, shuffled(stage.n_rows, batch_size, generator))
+    progress = _resume(record, stage, make_optimiser, monitor, generator)
+    if progress is None:
+        verdict = monitor.observe(stage.assess())
+        progress = _Progress(verdict, _snapshot(stage), make_optimiser(1.0))
+    while progress.verdict.action is not Action.STOP and len(progress.history) < max_epochs:
+        if progress.verdict.action is Action.ROLL_BACK:
+            _roll_back(stage, progress, make_optimiser)
+        losses = _epoch(stage, progress.optimiser, shuffled(stage.n_rows, batch_size, generator))
         signals = {**losses, **stage.assess()}
-        verdict = monitor.observe(signals)
-        if verdict.is_best:
-            best = _snapshot(stage)
-        history.append(_entry(len(history) + 1, signals, optimiser, verdict))
-        tell(stage.name, len(history), max_epochs, signals)
+        progress.verdict = monitor.observe(signals)
+        if progress.verdict.is_best:
+            progress.best = _snapshot(stage)
+        progress.history.append(_entry(signals, progress))
+        tell(stage.name, len(progress.history), max_epochs, signals)
+        if record is not None and record.is_due():
+            record.write(*_packed(stage, progress, monitor, generator))
+    return _finish(stage, progress, keep)
+
+
+def _roll_back(
+    stage: Stage, progress: _Progress, make_optimiser: Callable[[float], torch.optim.Optimizer]
+) -> None:
+    progress.slow_down *= _SLOW_DOWN
+    stage.module.load_state_dict(progress.best)
+    stage.assess(restored=True)
+    progress.optimiser = make_optimiser(progress.slow_down)
+
+
+def _finish(stage: Stage, progress: _Progress, keep: str) -> LoopResult:
+    verdict = progress.verdict
     if keep == "best" or (verdict.action is not Action.CONTINUE and not verdict.converged):
-        stage.module.load_state_dict(best)
-    return LoopResult(len(history), verdict.converged, verdict.reason, history)
+        stage.module.load_state_dict(progress.best)
+    return LoopResult(len(progress.history), verdict.converged, verdict.reason, progress.history)
 
 
 @torch.enable_grad()
@@ -129,22 +167,23 @@ def _epoch(stage: Stage, optimiser: torch.optim.Optimizer, batches: Any) -> dict
 
     The loss is NaN after an epoch without a step, or one that ends in weights that are not finite.
     """
-    sums: dict[str, Tensor] = {}
+    sums: dict[str, float] = {}
     steps = skipped = 0
     stage.module.train()
     for batch in batches:
         terms = stage.losses(batch)
-        if not torch.isfinite(terms["loss"]):
+        values = {name: value.item() for name, value in terms.items()}
+        if not math.isfinite(values["loss"]):
             skipped += 1
             continue
         optimiser.zero_grad(set_to_none=True)
         terms["loss"].backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         steps += 1
-        for name, value in terms.items():
-            sums[name] = sums.get(name, torch.zeros_like(value)) + value.detach()
+        for name, value in values.items():
+            sums[name] = sums.get(name, 0.0) + value
     stage.module.eval()
-    means = {name: float(total) / max(steps, 1) for name, total in sums.items()}
+    means = {name: total / max(steps, 1) for name, total in sums.items()}
     if steps == 0 or not _is_finite(stage.module):
         means["loss"] = math.nan
     return {**means, "skipped": float(skipped)}
@@ -154,18 +193,77 @@ def _is_finite(module: nn.Module) -> bool:
     return all(bool(torch.isfinite(parameter).all()) for parameter in module.parameters())
 
 
-def _entry(
-    epoch: int, signals: Mapping[str, float], optimiser: torch.optim.Optimizer, verdict: Verdict
-) -> dict[str, Any]:
-    rate = optimiser.param_groups[0]["lr"]
+def _entry(signals: Mapping[str, float], progress: _Progress) -> dict[str, Any]:
     return {
-        "epoch": epoch,
+        "epoch": len(progress.history) + 1,
         **signals,
-        "learning_rate": rate,
-        "verdict": verdict.action.value,
-        "reason": verdict.reason,
+        "learning_rate": progress.optimiser.param_groups[0]["lr"],
+        "verdict": progress.verdict.action.value,
+        "reason": progress.verdict.reason,
     }
 
 
 def _snapshot(stage: Stage) -> dict[str, Tensor]:
     return copy.deepcopy(stage.module.state_dict())
+
+
+def _packed(
+    stage: Stage, progress: _Progress, monitor: ConvergenceMonitor, generator: torch.Generator
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Return a running loop as arrays and plain values."""
+    moments = progress.optimiser.state_dict()["state"]
+    tensors = {
+        **{f"module.{name}": value for name, value in stage.module.state_dict().items()},
+        **{f"best.{name}": value for name, value in progress.best.items()},
+        **{f"moments.{i}.{name}": value for i, some in moments.items() for name, value in some.items()},
+        "generator": generator.get_state(),
+    }
+    arrays = {name: value.detach().cpu().numpy() for name, value in tensors.items()}
+    arrays |= {f"stage.{name}": value for name, value in stage.state().items()}
+    verdict = {**asdict(progress.verdict), "action": progress.verdict.action.value}
+    return arrays, {
+        "verdict": verdict,
+        "slow_down": progress.slow_down,
+        "history": progress.history,
+        "monitor": monitor.state(),
+    }
+
+
+def _resume(
+    record: Record | None,
+    stage: Stage,
+    make_optimiser: Callable[[float], torch.optim.Optimizer],
+    monitor: ConvergenceMonitor,
+    generator: torch.Generator,
+) -> _Progress | None:
+    """Bring everything into the state that was packed, if any was."""
+    found = None if record is None else record.read()
+    if found is None:
+        return None
+    arrays, values = found
+    stage.module.load_state_dict(_tensors(arrays, "module."))
+    stage.set_state(
+        {name.removeprefix("stage."): a for name, a in arrays.items() if name.startswith("stage.")}
+    )
+    monitor.set_state(values["monitor"])
+    generator.set_state(torch.from_numpy(arrays["generator"]))
+    optimiser = make_optimiser(values["slow_down"])
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, value in _tensors(arrays, "moments.").items():
+        parameter, _, kind = name.partition(".")
+        moments.setdefault(int(parameter), {})[kind] = value
+    optimiser.load_state_dict({**optimiser.state_dict(), "state": moments})
+    verdict = Verdict(**{**values["verdict"], "action": Action(values["verdict"]["action"])})
+    best = {
+        name: value.to(stage.module.state_dict()[name].device)
+        for name, value in _tensors(arrays, "best.").items()
+    }
+    return _Progress(verdict, best, optimiser, values["slow_down"], values["history"])
+
+
+def _tensors(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(prefix): torch.from_numpy(value)
+        for name, value in arrays.items()
+        if name.startswith(prefix)
+    }

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 __all__ = ["Action", "ConvergenceMonitor", "Verdict"]
 
@@ -60,6 +61,8 @@ class ConvergenceMonitor:
         What the later window must gain.
     max_recoveries : int, default=6
         Rollbacks granted; the next one stops instead.
+    enough : float, optional
+        A ``score`` that is good enough: reaching it stops as finished.
 
     Examples
     --------
@@ -71,12 +74,18 @@ class ConvergenceMonitor:
     """
 
     def __init__(
-        self, tol: float = 1e-3, patience: int = 10, min_gain: float = 1e-3, max_recoveries: int = 6
+        self,
+        tol: float = 1e-3,
+        patience: int = 10,
+        min_gain: float = 1e-3,
+        max_recoveries: int = 6,
+        enough: float | None = None,
     ) -> None:
         self.tol = tol
         self.patience = patience
         self.min_gain = min_gain
         self.max_recoveries = max_recoveries
+        self.enough = enough
         self.reset()
 
     def reset(self) -> None:
@@ -85,6 +94,22 @@ class ConvergenceMonitor:
         self._scores: list[float] = []  # of the epochs trained, so without the start's
         self._recoveries = 0
         self._start: Mapping[str, float] | None = None
+
+    def state(self) -> dict[str, Any]:
+        """Offer what was observed so far, as plain values; for a checkpoint."""
+        return {
+            "best": self._best,
+            "scores": list(self._scores),
+            "recoveries": self._recoveries,
+            "start": None if self._start is None else dict(self._start),
+        }
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Take what :meth:`state` offered."""
+        self._best = state["best"]
+        self._scores = list(state["scores"])
+        self._recoveries = state["recoveries"]
+        self._start = state["start"]
 
     def observe(self, signals: Mapping[str, float]) -> Verdict:
         """Judge one epoch.
@@ -108,6 +133,9 @@ class ConvergenceMonitor:
         is_best = self._note_score(signals)
         if signals.get("changed", math.inf) < self.tol:
             reason = f"fewer than {self.tol:g} of the labels changed"
+            return Verdict(Action.STOP, is_best, converged=True, reason=reason)
+        if self.enough is not None and self._scores and self._best >= self.enough:
+            reason = f"the score reached {self.enough:.3f}, which is enough"
             return Verdict(Action.STOP, is_best, converged=True, reason=reason)
         if self._has_stalled():
             reason = f"the last {self.patience} epochs were no better than the {self.patience} before them"

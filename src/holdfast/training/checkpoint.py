@@ -1,0 +1,126 @@
+"""What a fit would be sorry to lose, kept in a folder, so that one that was killed can go on."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from holdfast.exceptions import ModelFileError
+from holdfast.io.tensors import load_tensors, save_tensors
+
+__all__ = ["Checkpoint", "Record"]
+
+logger = logging.getLogger(__name__)
+
+EVERY = 30.0
+"""Seconds between two writes. They cost some hundredths of a second each; what is lost is at most this."""
+
+
+class Checkpoint:
+    """A folder of records, each written whole or not at all, of one fit and of no other.
+
+    Parameters
+    ----------
+    folder : path-like
+        Made with the first record. It must be used by one process at a time.
+    fit : mapping
+        What makes the fit what it is: parameters and a digest of the rows, as JSON holds them. Records of
+        another fit are not read, and are replaced.
+    every : float, optional
+        Seconds between two writes; thirty by default.
+    """
+
+    def __init__(self, folder: str | Path, fit: Mapping[str, Any], every: float | None = None) -> None:
+        self._folder = Path(folder)
+        self._fit = json.loads(json.dumps(fit))
+        self._every = EVERY if every is None else every
+        self._written = time.monotonic()
+        self._sweep()
+
+    def record(self, name: str) -> Record:
+        """Return the record of that name, whether it was written yet or not."""
+        return Record(self, name)
+
+    def discard(self) -> None:
+        """Remove everything: the fit is complete, or given up."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def read(self, name: str) -> tuple[dict[str, np.ndarray], Any] | None:
+        """Return what was last written under a name; None where nothing of this fit is whole."""
+        place = self._place(name)
+        if not place.exists():
+            return None
+        try:
+            tensors, manifest = load_tensors(place)
+        except ModelFileError as error:
+            logger.warning("%s; the fit begins anew.", str(error).partition(":")[0])
+            return None
+        if manifest.get("fit") != self._fit:
+            logger.warning("%s holds the checkpoint of another fit; this one begins anew.", self._folder)
+            return None
+        return tensors, json.loads(manifest["values"])
+
+    def write(self, name: str, tensors: Mapping[str, np.ndarray], values: Any, *, now: bool = False) -> bool:
+        """Write a record if its time has come, or now; tell whether it was.
+
+        Raises
+        ------
+        OutputError
+            If it cannot be written; what was written before stays as it was.
+        """
+        if not now and time.monotonic() - self._written < self._every:
+            return False
+        # As a text, because JSON in a manifest has no infinities and no NaN.
+        save_tensors(self._place(name), tensors, {"fit": self._fit, "values": json.dumps(values)})
+        self._written = time.monotonic()
+        return True
+
+    def is_due(self) -> bool:
+        """Tell whether the next write will happen."""
+        return time.monotonic() - self._written >= self._every
+
+    def _place(self, name: str) -> Path:
+        return self._folder / name.replace(" ", "-")
+
+    def _sweep(self) -> None:
+        """Remove what a process that was killed while it wrote has left."""
+        for pattern in (".tmp-*", ".old-*"):
+            for leftover in self._folder.glob(pattern):
+                shutil.rmtree(leftover, ignore_errors=True)
+
+
+class Record:
+    """One name in a checkpoint.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+    name : str
+    """
+
+    def __init__(self, checkpoint: Checkpoint, name: str) -> None:
+        self._checkpoint = checkpoint
+        self._name = name
+
+    def part(self, name: str) -> Record:
+        """Return the record of a part of this one's work."""
+        return Record(self._checkpoint, f"{self._name}, {name}")
+
+    def is_due(self) -> bool:
+        """Tell whether the next write will happen."""
+        return self._checkpoint.is_due()
+
+    def read(self) -> tuple[dict[str, np.ndarray], Any] | None:
+        """Return what was last written; see :meth:`Checkpoint.read`."""
+        return self._checkpoint.read(self._name)
+
+    def write(self, tensors: Mapping[str, np.ndarray], values: Any) -> bool:
+        """Write if it is time; see :meth:`Checkpoint.write`."""
+        return self._checkpoint.write(self._name, tensors, values)
