@@ -110,7 +110,11 @@ class _Run:
         self.mean, self.scale = mean, scale
         self.generator = torch.Generator().manual_seed(config.seed)
         self.corrupt = Corruption(config.noise, config.noise_level, self.generator)
-        self.neighbours: Neighbours = find_neighbours(X, mean, scale, config.n_clusters)
+
+    @cached_property
+    def neighbours(self) -> Neighbours:
+        """Nearest neighbours of the rows as they are, which no training changes."""
+        return find_neighbours(self.X, self.mean, self.scale, self.config.n_clusters)
 
     @cached_property
     def graph(self) -> sparse.csr_matrix:
@@ -174,7 +178,7 @@ def fit_dec(X: np.ndarray, config: DecConfig, checkpoint: Checkpoint | None = No
     with computing(config.precision, resolve_device(config.device)):
         untrained = _build(run)
         _pretrain(run, untrained, checkpoint)
-        starts = _find_starts(run, untrained)
+        starts = _resumable_starts(run, untrained, checkpoint)
         made = {start.name: start.evidence.value for start in starts}
         before = run.generator.get_state()
         results = []
@@ -272,6 +276,23 @@ def _build(run: _Run) -> Clusterer:
 
 def _projection(directions: Tensor, config: DecConfig, generator: torch.Generator) -> Projection:
     return Projection(directions, config.hidden_dims[0], generator, decoder=config.gamma is not None)
+
+
+def _resumable_starts(run: _Run, module: Clusterer, checkpoint: Checkpoint | None) -> list[Start]:
+    """Take neighbours and starts from a checkpoint where it has them; else make them, and keep them there."""
+    found = None if checkpoint is None else checkpoint.read("starts")
+    if found is None:
+        starts = _find_starts(run, module)
+        if checkpoint is not None:
+            arrays = {"indices": run.neighbours.indices, "similarities": run.neighbours.similarities}
+            labels = {f"labels.{start.name}": start.labels for start in starts}
+            checkpoint.write("starts", arrays | labels, run.neighbours.recall)
+        return starts
+    arrays, recall = found
+    run.neighbours = Neighbours(arrays["indices"], arrays["similarities"], recall)
+    labels = {name.removeprefix("labels."): arrays[name] for name in arrays if name.startswith("labels.")}
+    starts = [Start(name, some, run.judge(some)) for name, some in labels.items()]
+    return sorted(starts, key=lambda start: start.evidence, reverse=True)
 
 
 def _find_starts(run: _Run, module: Clusterer) -> list[Start]:

@@ -12,12 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from holdfast.exceptions import ModelFileError
+from holdfast.exceptions import ModelFileError, OutputError
+from holdfast.io.atomic import write_json
 from holdfast.io.tensors import load_tensors, save_tensors
 
 __all__ = ["Checkpoint", "Record"]
 
 logger = logging.getLogger(__name__)
+
+_NAME, _FORMAT = "fit.json", "holdfast checkpoint"
 
 EVERY = 30.0
 """Seconds between two writes. They cost some hundredths of a second each; what is lost is at most this."""
@@ -35,6 +38,11 @@ class Checkpoint:
         another fit are not read, and are replaced.
     every : float, optional
         Seconds between two writes; thirty by default.
+
+    Raises
+    ------
+    OutputError
+        If the folder is a file, or holds anything that no checkpoint has written.
     """
 
     def __init__(self, folder: str | Path, fit: Mapping[str, Any], every: float | None = None) -> None:
@@ -42,7 +50,7 @@ class Checkpoint:
         self._fit = json.loads(json.dumps(fit))
         self._every = EVERY if every is None else every
         self._written = time.monotonic()
-        self._sweep()
+        self._claim()
 
     def record(self, name: str) -> Record:
         """Return the record of that name, whether it was written yet or not."""
@@ -62,9 +70,6 @@ class Checkpoint:
         except ModelFileError as error:
             logger.warning("%s; the fit begins anew.", str(error).partition(":")[0])
             return None
-        if manifest.get("fit") != self._fit:
-            logger.warning("%s holds the checkpoint of another fit; this one begins anew.", self._folder)
-            return None
         return tensors, json.loads(manifest["values"])
 
     def write(self, name: str, tensors: Mapping[str, np.ndarray], values: Any, *, now: bool = False) -> bool:
@@ -77,8 +82,10 @@ class Checkpoint:
         """
         if not now and time.monotonic() - self._written < self._every:
             return False
+        if not (self._folder / _NAME).exists():
+            write_json(self._folder / _NAME, {"format": _FORMAT, "fit": self._fit})
         # As a text, because JSON in a manifest has no infinities and no NaN.
-        save_tensors(self._place(name), tensors, {"fit": self._fit, "values": json.dumps(values)})
+        save_tensors(self._place(name), tensors, {"values": json.dumps(values)})
         self._written = time.monotonic()
         return True
 
@@ -89,11 +96,30 @@ class Checkpoint:
     def _place(self, name: str) -> Path:
         return self._folder / name.replace(" ", "-")
 
-    def _sweep(self) -> None:
-        """Remove what a process that was killed while it wrote has left."""
-        for pattern in (".tmp-*", ".old-*"):
-            for leftover in self._folder.glob(pattern):
-                shutil.rmtree(leftover, ignore_errors=True)
+    def _claim(self) -> None:
+        """Make sure that the folder is ours and of this fit, and free of what a killed process left."""
+        if self._folder.exists() and not self._folder.is_dir():
+            raise OutputError(f"{self._folder} is a file: give the checkpoint a folder of its own.")
+        written = self._read_name()
+        for entry in sorted(self._folder.iterdir()) if self._folder.exists() else ():
+            if entry.name.startswith((".tmp-", ".old-")):
+                shutil.rmtree(entry, ignore_errors=True)
+            elif written is None:
+                raise OutputError(
+                    f"{self._folder} holds {entry.name!r}: give the checkpoint a folder of its own."
+                )
+        if written not in (None, self._fit):
+            logger.warning("%s holds the checkpoint of another fit; this one begins anew.", self._folder)
+            self.discard()
+
+    def _read_name(self) -> Any:
+        """Return what fit the folder belongs to; None where it says nothing."""
+        try:
+            document = json.loads((self._folder / _NAME).read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return None
+        is_ours = isinstance(document, dict) and document.get("format") == _FORMAT
+        return document.get("fit") if is_ours else None
 
 
 class Record:
