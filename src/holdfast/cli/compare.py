@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Compare"]
 
-_PIPE_WIDTH = 140  # nobody's terminal is that narrow where there is none
+_WIDE = 116  # columns that the table takes with the spreads in it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +88,8 @@ def _show(screen: Screen, comparison: MethodComparison, out: Path | None) -> Non
     if screen.as_json:
         screen.document(as_document(comparison) | {"folder": out, "page": page})
         return
-    _show_table(screen, _table(comparison))
+    width = shutil.get_terminal_size((_WIDE, 0)).columns if screen.is_terminal else _WIDE
+    _show_table(screen, _table(comparison, with_spread=width >= _WIDE))
     for row in comparison.standings:
         if row.remarks:
             screen.line(f"{row.info.title}: {' '.join(row.remarks)}")
@@ -99,11 +101,11 @@ def _show(screen: Screen, comparison: MethodComparison, out: Path | None) -> Non
         screen.line(str(page))
 
 
-def _table(comparison: MethodComparison) -> Table:
+def _table(comparison: MethodComparison, *, with_spread: bool) -> Table:
     from rich import box
     from rich.table import Table
 
-    from holdfast.report.comparison import cell
+    from holdfast.report.comparison import Spread, cell
 
     shape = f"{comparison.n:,} rows of {printable(comparison.source)}, {comparison.n_clusters:,} clusters"
     table = Table(title=shape, title_justify="left", title_style="bold", box=box.SIMPLE, padding=(0, 1, 0, 0))
@@ -111,7 +113,8 @@ def _table(comparison: MethodComparison) -> Table:
     for name in comparison.columns.values():
         table.add_column(name, justify="right", no_wrap=True)
     for place, row in enumerate(comparison.standings):
-        cells = [cell(key, row.figures.get(key)) for key in comparison.columns]
+        figures = row.figures if with_spread else {k: Spread(f.mean, None) for k, f in row.figures.items()}
+        cells = [cell(key, figures.get(key)) for key in comparison.columns]
         table.add_row(_title(row, comparison.n), *cells, style="bold" if place == 0 else None)
     return table
 
@@ -133,7 +136,7 @@ def _show_table(screen: Screen, table: Table) -> None:
         return
     from rich.console import Console
 
-    console = Console(width=_PIPE_WIDTH, color_system=None)
+    console = Console(width=_WIDE, color_system=None)
     with console.capture() as text:
         console.print(table, markup=False)
     screen.line("\n".join(line.rstrip() for line in text.get().splitlines()))
@@ -146,7 +149,7 @@ def _circumstances(comparison: MethodComparison) -> list[str]:
         if comparison.n_labels
         else "No labels, so the label-free evidence ranks"
     )
-    spread = f"{scores}; ± is the standard deviation over the seeds."
+    spread = f"{scores}; ± is the standard deviation over the seeds; the floor is what others have to beat."
     count = f"Number of clusters: {comparison.count_message}" if comparison.count_message else ""
     threads = comparison.facts["threads"]
     process = (

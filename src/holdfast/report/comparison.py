@@ -55,7 +55,7 @@ class Trial:
     reason : str or None
         Why it failed, in one sentence; the figures are None then.
     figures : mapping of str to float
-        By the keys of ``FIGURES``; scores only where the table has labels.
+        By the keys of ``FIGURES``, and purity; scores only where the table has labels.
     cpu_seconds : float or None
     sizes : tuple of int
         Cluster sizes, largest first.
@@ -209,7 +209,7 @@ def verdict(comparison: MethodComparison) -> tuple[str, ...]:
     done = [row for row in comparison.standings if not row.failed]
     if not done:
         return ("Every method failed.",)
-    sentences = [_winner(done[0], comparison)]
+    sentences = [_winner(done[0], comparison), *_mismatch(comparison)]
     told = [row for row in done if not row.info.finds_count]
     if comparison.n_labels and told:
         first = max(told, key=lambda row: row.figures["evidence"].mean)
@@ -303,8 +303,6 @@ def _standing(info: MethodInfo, trials: Sequence[Trial], n: int) -> Standing:
 
 def _remarks(info: MethodInfo, trials: Sequence[Trial], n: int) -> Iterable[str]:
     """Say what the figures do not."""
-    if info.role == "floor":
-        yield "The floor: what every other method has to beat."
     if trials[0].n_rows < n:
         yield (
             f"On a random sample of {trials[0].n_rows:,} of the {n:,} rows, because its cost grows faster "
@@ -345,6 +343,12 @@ def _winner(best: Standing, comparison: MethodComparison) -> str:
     above = f"{100 * gap:.1f} points" if lead == "acc" else f"{gap:.3f}"
     within = ", which is within the spread of the seeds" if gap <= _floor_spread(best, comparison) else ""
     return f"{best.info.title} comes first ({value}), {above} above the better k-means{within}."
+
+
+def _mismatch(comparison: MethodComparison) -> Iterable[str]:
+    n_labels, n_clusters = comparison.n_labels, comparison.n_clusters
+    if n_labels and n_labels != n_clusters:
+        yield f"The labels name {n_labels:,} classes and {n_clusters:,} clusters were asked for."
 
 
 def _floor_spread(best: Standing, comparison: MethodComparison) -> float:

@@ -22,7 +22,7 @@ from holdfast.report.plots import round_ticks, svg
 
 __all__ = ["bars", "render_comparison", "tradeoff"]
 
-_LEFT, _RIGHT, _PITCH = 150, 86, 30  # margins and height of a row of bars
+_LEFT, _RIGHT, _PITCH = 150, 108, 30  # margins and height of a row of bars
 _PERCENT = {"acc", "nmi", "ari", "noise"}
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom
@@ -48,6 +48,7 @@ def render_comparison(comparison: MethodComparison) -> str:
         bars=bars,
         tradeoff=tradeoff,
         cell=cell,
+        memory=any("memory_mb" in row.figures for row in comparison.standings),
     )
     # A file name that is no UTF-8 comes as lone surrogates, which no file can hold.
     return html.encode("utf-8", "backslashreplace").decode("utf-8")
@@ -81,8 +82,10 @@ def tradeoff(comparison: MethodComparison) -> Markup:
     """Draw the leading figure against seconds on a log axis, one point a method, with both spreads."""
     key = comparison.lead
     rows = [row for row in comparison.standings if not row.failed]
-    width, height, left, floor = 760, 400, 54, 364
-    x_of, decades = _log_axis([row.figures["seconds"].mean for row in rows], left, width - 16)
+    width, height, left, floor = 760, 500, 54, 464
+    x_of, decades = _log_axis(
+        [end for row in rows for end in _ends(row.figures["seconds"])], left, width - 16
+    )
     y_of, marks = _axis([row.figures[key] for row in rows], floor, 14)
     parts = [_level(left, width - 8, y_of(mark), _tick_text(key, mark)) for mark in marks]
     parts += [_upright(x_of(second), floor, _seconds_text(second), height - 18) for second in decades]
@@ -133,8 +136,8 @@ def _point(row: Standing, key: str, x_of: Callable[[float], float], y_of: Callab
     if quality.std:
         paths += f"M{x:.1f} {y_of(quality.mean - quality.std):.1f}V{y_of(quality.mean + quality.std):.1f}"
     if seconds.std:
-        low = x_of(max(seconds.mean - seconds.std, seconds.mean / 3))
-        paths += f"M{low:.1f} {y:.1f}H{x_of(seconds.mean + seconds.std):.1f}"
+        low, high = map(x_of, _ends(seconds))
+        paths += f"M{low:.1f} {y:.1f}H{high:.1f}"
     tip = f"{row.info.title}: {cell(key, quality)} in {duration(seconds.mean)}"
     error = f'<path class="err" d="{paths}"/>' if paths else ""
     return (
@@ -208,6 +211,12 @@ def _axis(
         return floor - (floor - top) * (value - marks[0]) / (marks[-1] - marks[0])
 
     return place, marks
+
+
+def _ends(spread: Spread) -> tuple[float, float]:
+    """Return the ends of a spread on a log axis, where a spread as large as the mean has no lower end."""
+    std = spread.std or 0.0
+    return max(spread.mean - std, spread.mean / 3), spread.mean + std
 
 
 def _high(spread: Spread | None) -> float:
