@@ -334,7 +334,7 @@ def test_a_capped_method_says_so_in_its_row(here, monkeypatch, tmp_path):
     assert row.remarks[0] == sentence
     assert row.figures["acc"].mean > 0.9  # scored against the labels of the same 120
     printed = succeed("compare", table, "--n-clusters", 3, "--methods", "dbscan", "--eps", 0.05, "--seeds", 1)
-    assert "DBSCAN, cosine (120 rows)" in printed
+    assert "Cosine DBSCAN (120 rows)" in printed
     assert sentence in printed
 
 
@@ -376,7 +376,7 @@ def test_the_command_prints_one_table_and_names_the_page(here, tmp_path):
     lines = printed.splitlines()
     assert lines[-1] == str(tmp_path / "o" / "comparison.html")
     assert f"200 rows of {table}, 3 clusters" in lines
-    for row in ("k-means (floor)", "k-means, unit rows (floor)", "Gaussian mixture"):
+    for row in ("k-means (floor)", "k-means on unit rows (floor)", "Gaussian mixture"):
         (line,) = [line for line in lines if line.strip().startswith(f"{row}  ")]
         assert "100.0 ±0.0" in line
 
@@ -557,6 +557,9 @@ def test_a_lead_within_the_spread_is_called_so_and_a_winning_floor_too():
         "DEC comes first (ACC 64.0 ±1.4 %), 1.0 points above the better k-means, which is within the spread "
         "of the seeds."
     )
+    level = (*close[:2], trial("dec", 0, 0.63), trial("dec", 1, 0.6305))
+    ranked = replace(comparison, standings=rank(infos, level, 100, 3))
+    assert verdict(ranked)[0] == "DEC comes first (ACC 63.0 ±0.0 %), level with the better k-means."
     worse = (*close[:2], trial("dec", 0, 0.1))
     ranked = replace(comparison, standings=rank(infos, worse, 100, 3))
     assert verdict(ranked)[0] == "Nothing beats k-means here: k-means comes first (ACC 63.0 ±4.2 %)."
@@ -570,6 +573,7 @@ def test_a_lead_within_the_spread_is_called_so_and_a_winning_floor_too():
         ("evidence", Spread(1.98312, 0.0021), "1.983 ±0.002"),
         ("noise", Spread(0.128, None), "13 %"),
         ("noise", Spread(0.0, None), "0"),
+        ("noise", Spread(0.0001, None), "<1 %"),
         ("seconds", Spread(0.123, 0.01), "0.12"),
         ("seconds", Spread(1234.5, 1.0), "1,234"),
         ("memory_mb", Spread(1536.2, 1.0), "1,536"),

@@ -9,9 +9,9 @@ METHODS = {"dec": "DEC"}
 
 RIVALS = {
     "kmeans": "k-means",
-    "kmeans-l2": "k-means, unit rows",
+    "kmeans-l2": "k-means on unit rows",
     "louvain": "Louvain at K",
-    "dbscan": "DBSCAN, cosine",
+    "dbscan": "Cosine DBSCAN",
     "hdbscan": "HDBSCAN",
     "gmm": "Gaussian mixture",
 }

@@ -104,11 +104,13 @@ def _show(screen: Screen, comparison: MethodComparison, out: Path | None) -> Non
 def _table(comparison: MethodComparison, *, with_spread: bool) -> Table:
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
     from holdfast.report.comparison import Spread, cell
 
     shape = f"{comparison.n:,} rows of {printable(comparison.source)}, {comparison.n_clusters:,} clusters"
-    table = Table(title=shape, title_justify="left", title_style="bold", box=box.SIMPLE, padding=(0, 1, 0, 0))
+    title = Text(shape, style="bold")
+    table = Table(title=title, title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0))
     table.add_column("method")
     for name in comparison.columns.values():
         table.add_column(name, justify="right", no_wrap=True)

@@ -126,7 +126,7 @@ def compare_table(
     InputError
         If the table or a parameter cannot be used. A method that fails is a row of the result instead.
     OutputError
-        If `out` or the folder for temporary files cannot be written.
+        If `out` or the rows, which the processes share in the folder for temporary files, cannot be written.
     """
     from holdfast.report.comparison_page import render_comparison
     from holdfast.training.batches import resolve_device
@@ -149,8 +149,8 @@ def _compare(
 ) -> MethodComparison:
     started = datetime.now(UTC).isoformat(timespec="seconds")
     n_clusters, message = _n_clusters(table, emb.X, asked, watch)
-    with _work_folder() as work:
-        course = _Course(emb, n_clusters, asked, work)
+    with tempfile.TemporaryDirectory(prefix="holdfast-compare-") as work:
+        course = _Course(emb, n_clusters, asked, Path(work))
         trials = course.run(watch)
     n_labels = None if emb.labels is None else len(np.unique(emb.labels))
     return MethodComparison(
@@ -186,19 +186,6 @@ def _n_clusters(table: Path, X: np.ndarray, asked: Comparing, watch: Watch) -> t
     return count.n_clusters, count.message
 
 
-@contextmanager
-def _work_folder() -> Iterator[Path]:
-    """Give a folder for the rows that the processes share; it goes in any case."""
-    place = tempfile.gettempdir()
-    with tempfile.TemporaryDirectory(prefix="holdfast-compare-") as name:
-        try:
-            yield Path(name)
-        except OSError as error:
-            if error.filename is not None and Path(name) not in Path(os.fsdecode(error.filename)).parents:
-                raise
-            raise output_error(f"{place} (the folder that TMPDIR names)", error) from error
-
-
 @dataclass(eq=False)
 class _Rows:
     """Rows that methods are run on: the whole table, or a sample of it."""
@@ -209,7 +196,10 @@ class _Rows:
     n_clusters: int
 
     def __post_init__(self) -> None:
-        np.save(self.path, np.ascontiguousarray(self.X), allow_pickle=False)
+        try:
+            np.save(self.path, np.ascontiguousarray(self.X), allow_pickle=False)
+        except OSError as error:
+            raise output_error(f"{self.path.parent.parent}, where TMPDIR points,", error) from error
 
     @cached_property
     def neighbours(self) -> Neighbours:

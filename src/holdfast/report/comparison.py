@@ -213,8 +213,8 @@ def verdict(comparison: MethodComparison) -> tuple[str, ...]:
     told = [row for row in done if not row.info.finds_count]
     if comparison.n_labels and told:
         first = max(told, key=lambda row: row.figures["evidence"].mean)
-        same = "as well" if first is done[0] else "though"
-        sentences.append(f"By the evidence, which sees no label, {first.info.title} comes first {same}.")
+        place = "comes first as well" if first is done[0] else "would come first instead"
+        sentences.append(f"By the evidence, which sees no label, {first.info.title} {place}.")
     slowest = max(done, key=lambda row: row.figures["seconds"].mean)
     quickest = min(done, key=lambda row: row.figures["seconds"].mean)
     if len(done) > 1:
@@ -248,7 +248,7 @@ def cell(key: str, spread: Spread | None) -> str:
     if key == "seconds":
         return f"{spread.mean:,.{2 if spread.mean < 10 else 0}f}"
     if key == "noise":
-        return f"{100 * spread.mean:.0f} %" if spread.mean else "0"
+        return f"{100 * spread.mean:.0f} %" if spread.mean >= 0.005 else "<1 %" if spread.mean else "0"
     factor, digits = (1, 3) if key == "evidence" else (100, 1)
     value = f"{factor * spread.mean:.{digits}f}"
     return value if spread.std is None else f"{value} ±{factor * spread.std:.{digits}f}"
@@ -340,6 +340,8 @@ def _winner(best: Standing, comparison: MethodComparison) -> str:
     if floor is None:
         return f"{best.info.title} comes first ({value})."
     gap = figure.mean - floor
+    if gap < 0.0005:
+        return f"{best.info.title} comes first ({value}), level with the better k-means."
     above = f"{100 * gap:.1f} points" if lead == "acc" else f"{gap:.3f}"
     within = ", which is within the spread of the seeds" if gap <= _floor_spread(best, comparison) else ""
     return f"{best.info.title} comes first ({value}), {above} above the better k-means{within}."

@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from holdfast.report.comparison import (
+    SCORES,
     MethodComparison,
     Spread,
     Standing,
@@ -59,7 +60,7 @@ def bars(comparison: MethodComparison, key: str) -> Markup:
     rows, name = comparison.standings, comparison.columns[key]
     width, height = 600, _PITCH * len(rows) + 30
     top = max([_high(row.figures.get(key)) for row in rows] + [1e-9])
-    marks = round_ticks(0, min(top * 1.02, 1) if key in _PERCENT else top * 1.02)
+    marks = round_ticks(0, min(top * 1.02, 1) if key in _PERCENT else top * 1.02, 5)
     span = marks[-1]
 
     def x_of(value: float) -> float:
@@ -68,7 +69,7 @@ def bars(comparison: MethodComparison, key: str) -> Markup:
     parts = [_upright(x_of(mark), height - 24, _tick_text(key, mark)) for mark in marks]
     parts += [_bar(row, key, _PITCH * i + 4, x_of) for i, row in enumerate(rows)]
     floor = [r.figures[key].mean for r in rows if r.info.role == "floor" and key in r.figures]
-    if floor:
+    if floor and key in {*SCORES, "evidence"}:
         x = x_of(max(floor))
         parts.append(
             f'<line class="floorline" x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{height - 24}">'
@@ -82,18 +83,26 @@ def tradeoff(comparison: MethodComparison) -> Markup:
     """Draw the leading figure against seconds on a log axis, one point a method, with both spreads."""
     key = comparison.lead
     rows = [row for row in comparison.standings if not row.failed]
-    width, height, left, floor = 760, 500, 54, 464
+    width, height, left = (
+        760,
+        max(420, 110 + 72 * len(comparison.standings)),
+        54,
+    )  # as tall as two sets of bars
+    floor = height - 36
     x_of, decades = _log_axis(
         [end for row in rows for end in _ends(row.figures["seconds"])], left, width - 16
     )
     y_of, marks = _axis([row.figures[key] for row in rows], floor, 14)
     parts = [_level(left, width - 8, y_of(mark), _tick_text(key, mark)) for mark in marks]
     parts += [_upright(x_of(second), floor, _seconds_text(second), height - 18) for second in decades]
+    lines = [(*map(x_of, _ends(row.figures["seconds"])), y_of(row.figures[key].mean)) for row in rows]
     if comparison.floor is not None:
         y = y_of(comparison.floor)
         parts.append(f'<line class="floorline" x1="{left}" x2="{width - 8}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        lines.append((left, width, y))
     places = [(x_of(row.figures["seconds"].mean), y_of(row.figures[key].mean)) for row in rows]
-    names = _names([row.info.title for row in rows], places, (left, 0, width, floor))
+    taken = [(begin, y - 1, end, y + 1) for begin, end, y in lines]
+    names = _names([row.info.title for row in rows], places, taken, (left, 0, width, floor))
     parts += [
         _point(row, key, x_of, y_of) + name for row, name in zip(rows, names, strict=True)
     ]  # fmt: skip
@@ -146,34 +155,33 @@ def _point(row: Standing, key: str, x_of: Callable[[float], float], y_of: Callab
     )
 
 
-def _names(texts: Sequence[str], places: Sequence[tuple[float, float]], frame: Box) -> list[str]:
-    """Write each name beside its point, at the first side where it covers neither a point nor a name."""
-    taken: list[Box] = [(x - 7, y - 7, x + 7, y + 7) for x, y in places]
+def _names(
+    texts: Sequence[str], places: Sequence[tuple[float, float]], taken: Sequence[Box], frame: Box
+) -> list[str]:
+    """Write each name beside its point, at the first side where it covers neither a mark nor a name."""
+    taken = [*taken, *((x - 7, y - 7, x + 7, y + 7) for x, y in places)]
     written = []
     for text, (x, y) in zip(texts, places, strict=True):
-        wide = 7.0 * len(text)
         sides = [
-            (x + 11 + shift, y + down, anchor)
-            for down in (4, -10, 18, -24, 32)
-            for shift, anchor in ((0, "start"), (-22, "end"))
+            (x + shift, y + down, anchor)
+            for down, turn in ((4, 1), (-12, -1), (20, -1), (-26, -1), (34, -1), (-40, -1), (48, -1))
+            for shift, anchor in ((11, "start"), (-11, "end"), (0, "middle"))[::turn]
         ]
-        boxes = [(_box(at, wide), at) for at in sides]
+        boxes = [(_box(at, 6.8 * len(text)), at) for at in sides]
         free = [
             (box, at) for box, at in boxes if _inside(box, frame) and not any(_meet(box, t) for t in taken)
         ]
         box, (left, base, anchor) = (free or boxes)[0]
         taken.append(box)
-        written.append(
-            f'<text class="name {anchor}" x="{left:.1f}" y="{base:.1f}" text-anchor="{anchor}">'
-            f"{escape(text)}</text>"
-        )
+        place = f'x="{left:.1f}" y="{base:.1f}" text-anchor="{anchor}"'
+        written.append(f'<text class="name" {place}>{escape(text)}</text>')
     return written
 
 
 def _box(at: tuple[float, float, str], wide: float) -> Box:
     x, y, anchor = at
-    left = x if anchor == "start" else x - wide
-    return left, y - 11, left + wide, y + 3
+    left = x - wide * {"start": 0, "middle": 0.5, "end": 1}[anchor]
+    return left - 4, y - 11, left + wide + 4, y + 3
 
 
 def _inside(box: Box, frame: Box) -> bool:
@@ -187,15 +195,15 @@ def _meet(one: Box, other: Box) -> bool:
 def _log_axis(
     seconds: Sequence[float], left: float, right: float
 ) -> tuple[Callable[[float], float], list[float]]:
-    """Return the place of a number of seconds, and the decades around all of them."""
-    logs = [math.log10(max(value, 1e-4)) for value in seconds]
-    low, high = math.floor(min(logs) + 1e-9), math.ceil(max(logs) - 1e-9)
-    high = max(high, low + 1)
+    """Return the place of a number of seconds on a log axis around all of them, and its ticks."""
+    low, high = math.log10(max(min(seconds), 1e-4)) - 0.12, math.log10(max(*seconds, 1e-3)) + 0.12
 
     def place(value: float) -> float:
         return left + (right - left) * (math.log10(max(value, 1e-4)) - low) / (high - low)
 
-    return place, [10.0**power for power in range(low, high + 1)]
+    steps = (1,) if high - low > 2.5 else (1, 2, 5)
+    marks = [step * 10.0**power for power in range(math.floor(low), math.ceil(high)) for step in steps]
+    return place, [mark for mark in marks if low <= math.log10(mark) <= high]
 
 
 def _axis(
