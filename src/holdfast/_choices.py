@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-__all__ = ["DEC_CHOICES", "METHODS"]
+__all__ = ["DEC_CHOICES", "METHODS", "RIVALS"]
 
 METHODS = {"dec": "DEC", "idec": "IDEC"}
 """Estimators: the name on the command line, and the class of that name in ``holdfast``."""
+
+RIVALS = {
+    "kmeans": "k-means",
+    "kmeans-l2": "k-means on unit rows",
+    "louvain": "Louvain at K",
+    "dbscan": "Cosine DBSCAN",
+    "hdbscan": "HDBSCAN",
+    "gmm": "Gaussian mixture",
+}
+"""What our estimators are compared with: the name on the command line, and what people call it."""
 
 DEC_CHOICES = {
     "init": ("auto", "kmeans", "graph"),

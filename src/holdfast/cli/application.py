@@ -8,6 +8,7 @@ import typer
 
 from holdfast import __version__
 from holdfast.cli.assign import Assign
+from holdfast.cli.compare import Compare
 from holdfast.cli.demo import Demo
 from holdfast.cli.embed import Embed
 from holdfast.cli.evaluate import Evaluate
@@ -19,7 +20,7 @@ from holdfast.cli.usage import FLAG, PlainGroup
 
 __all__ = ["COMMANDS", "app"]
 
-COMMANDS = (Demo, Run, Embed, Fit, Assign, Evaluate, RenderReport)
+COMMANDS = (Demo, Run, Embed, Fit, Assign, Evaluate, Compare, RenderReport)
 
 app = typer.Typer(
     name="holdfast",

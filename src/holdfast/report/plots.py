@@ -17,7 +17,7 @@ from markupsafe import Markup, escape
 from holdfast.report.palette import colour
 from holdfast.report.tree import ClusterMap, Comparison, Curve, Evidence, MapPoint
 
-__all__ = ["Bar", "columns", "curve", "levels", "matrix", "scatter", "spark"]
+__all__ = ["Bar", "columns", "curve", "levels", "matrix", "round_ticks", "scatter", "spark", "svg"]
 
 Scale = Callable[[float], float]
 Place = tuple[float, float]
@@ -50,7 +50,7 @@ def columns(bars: Sequence[Bar], label: str, *, top: float | None = None, percen
     """
     pitch = 36 if len(bars) <= 16 else 22 if len(bars) <= 40 else 13
     width, height = max(440, _LEFT + _RIGHT + pitch * len(bars)), 220
-    ticks = _ticks(0, top or max((bar.value for bar in bars), default=1) or 1)
+    ticks = round_ticks(0, top or max((bar.value for bar in bars), default=1) or 1)
     span = max(top or 0, ticks[-1], max((bar.value for bar in bars), default=0))
     pitch_x = (width - _LEFT - _RIGHT) / max(len(bars), 1)
     floor, room = height - _BOTTOM, height - _BOTTOM - _TOP
@@ -67,7 +67,7 @@ def columns(bars: Sequence[Bar], label: str, *, top: float | None = None, percen
         if i % every == 0:
             parts.append(f'<text class="x" x="{x + pitch_x / 2:.1f}" y="{height - 9}">{bar.number}</text>')
         parts.append("</a>")
-    return _svg(width, height, label, parts, css="plot columns", wide=width > 640, role="group")
+    return svg(width, height, label, parts, css="plot columns", wide=width > 640, role="group")
 
 
 def curve(signal: Curve) -> Markup:
@@ -77,7 +77,7 @@ def curve(signal: Curve) -> Markup:
     low, high = (0.0 if signal.is_share else min(present)), max(present)
     if not high > low:
         low, high = low - 0.5 * (abs(low) or 1), high + 0.5 * (abs(high) or 1)
-    ticks = [t for t in _ticks(low, high, 4) if low <= t <= high]
+    ticks = [t for t in round_ticks(low, high, 4) if low <= t <= high]
     first, last = min(signal.epochs), max(signal.epochs)
     across, floor = width - _LEFT - _RIGHT - 4, height - _BOTTOM
 
@@ -101,7 +101,7 @@ def curve(signal: Curve) -> Markup:
     axis = f'<text class="x start" x="{_LEFT}" y="{height - 9}">epoch {first:g}</text>'
     axis += f'<text class="x end" x="{width - _RIGHT}" y="{height - 9}">{last:g}</text>'
     label = f"{signal.title}: from {present[0]:.4g} to {present[-1]:.4g} over {len(signal.epochs)} epochs"
-    return _svg(
+    return svg(
         width, height, label, [_grid(ticks, y_of, width, signal.is_share), *marks, axis], css="plot curve"
     )
 
@@ -111,7 +111,7 @@ def levels(evidence: Sequence[Evidence]) -> Markup:
     width, pitch, left, right = 560, 34, 150, 70
     values = [item.value for item in evidence]
     pad = 0.12 * (max(values) - min(values)) or 0.05 * (abs(values[0]) or 1)
-    ticks = _ticks(min(values) - pad, max(values) + pad, 3)
+    ticks = round_ticks(min(values) - pad, max(values) + pad, 3)
     height, span = pitch * len(evidence) + _BOTTOM, ticks[-1] - ticks[0]
 
     def x_of(value: float) -> float:
@@ -131,7 +131,7 @@ def levels(evidence: Sequence[Evidence]) -> Markup:
             f'<text class="value" x="{width - right + 14}" y="{y + 4:.1f}">{item.value:.4g}</text></g>'
         )
     label = "Evidence: " + ", ".join(f"{item.name} {item.value:.4g}" for item in evidence)
-    return _svg(width, height, label, parts, css="plot levels")
+    return svg(width, height, label, parts, css="plot levels")
 
 
 def spark(histogram: Sequence[int], label: str) -> Markup:
@@ -144,7 +144,7 @@ def spark(histogram: Sequence[int], label: str) -> Markup:
         for i, count in enumerate(histogram)
     )
     base = f'<line class="base" x1="0" x2="{10 * len(histogram)}" y1="30.5" y2="30.5"/>'
-    return _svg(10 * len(histogram), 31, label, [*rects, base], css="spark")
+    return svg(10 * len(histogram), 31, label, [*rects, base], css="spark")
 
 
 def scatter(plan: ClusterMap) -> Markup:
@@ -173,7 +173,7 @@ def scatter(plan: ClusterMap) -> Markup:
     ]
     label = f"{plan.method} map of {len(plan.points):,} items, coloured by cluster"
     css = "map many" if many else "map"
-    return _svg(width, round(height), label, [*dots, f'<g class="names">{"".join(names)}</g>'], css=css)
+    return svg(width, round(height), label, [*dots, f'<g class="names">{"".join(names)}</g>'], css=css)
 
 
 def matrix(comparison: Comparison) -> Markup:
@@ -199,7 +199,7 @@ def matrix(comparison: Comparison) -> Markup:
                 f"<title>{count:,} items: start {_name(source)}, result {_name(target)}</title></rect>"
             )
     label = "Table of moves: rows are start clusters, columns clusters of the result, darker is more"
-    return _svg(width, height, label, parts, css="plot matrix", natural=True)
+    return svg(width, height, label, parts, css="plot matrix", natural=True)
 
 
 def _name(number: int | None) -> str:
@@ -272,7 +272,7 @@ def _grid(ticks: Sequence[float], y_of: Scale, width: float, percent: bool) -> s
     return "".join(lines)
 
 
-def _ticks(low: float, high: float, about: int = 4) -> list[float]:
+def round_ticks(low: float, high: float, about: int = 4) -> list[float]:
     """Return round numbers that cover the range: steps of 1, 2 or 5 times a power of ten."""
     raw = (high - low) / about
     power = 10 ** math.floor(math.log10(raw))
@@ -281,7 +281,7 @@ def _ticks(low: float, high: float, about: int = 4) -> list[float]:
     return [round(i * step, 12) for i in range(first, last + 1)]
 
 
-def _svg(
+def svg(
     width: float,
     height: float,
     label: str,
@@ -292,6 +292,7 @@ def _svg(
     natural: bool = False,
     role: str = "img",
 ) -> Markup:
+    """Put marks into a picture of that size; `label` is what a reader who does not see it is told."""
     style = f' style="min-width:{min(width, 1300) * 0.72:.0f}px"' if wide else ""
     style = f' style="width:{width * 1.15:.0f}px"' if natural else style
     box = f'viewBox="0 0 {width:g} {height:g}"'

@@ -11,7 +11,7 @@ from typing import Any
 
 from holdfast.report.tree import Fact, Recipe
 
-__all__ = ["HEADER_KEYS", "first_of", "make_recipe", "version"]
+__all__ = ["HEADER_KEYS", "first_of", "make_recipe", "version", "versions"]
 
 _LIBRARIES = ("numpy", "scipy", "scikit-learn", "scikit-network", "torch", "transformers", "pillow")
 
@@ -62,7 +62,7 @@ def make_recipe(model: Any, run: Mapping[str, Any]) -> Recipe:
         command=None if command is None else str(command),
         snippet=_snippet(type(model), parameters),
         parameters=_facts(parameters),
-        versions=_facts(run.get("versions") or _versions()),
+        versions=_facts(run.get("versions") or versions()),
         facts=_facts({key: value for key, value in run.items() if key not in _SHOWN_ELSEWHERE}),
     )
 
@@ -79,7 +79,8 @@ def _snippet(kind: type, parameters: Mapping[str, Any]) -> str:
     return "\n".join((*lines, f"model = hf.{kind.__name__}({arguments}).fit(emb.X)"))
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the libraries at work, as far as they are installed."""
     found = {library: version(library) for library in ("holdfast", *_LIBRARIES)}
     known = {library: number for library, number in found.items() if number != "unknown"}
     return {"python": platform.python_version(), **known}
