@@ -9,9 +9,11 @@ import typer
 from holdfast import __version__
 from holdfast.cli.assign import Assign
 from holdfast.cli.demo import Demo
+from holdfast.cli.doctor import Doctor
 from holdfast.cli.embed import Embed
 from holdfast.cli.evaluate import Evaluate
 from holdfast.cli.fit import Fit
+from holdfast.cli.match import Match
 from holdfast.cli.report import RenderReport
 from holdfast.cli.run import Run
 from holdfast.cli.task import register
@@ -19,7 +21,7 @@ from holdfast.cli.usage import FLAG, PlainGroup
 
 __all__ = ["COMMANDS", "app"]
 
-COMMANDS = (Demo, Run, Embed, Fit, Assign, Evaluate, RenderReport)
+COMMANDS = (Demo, Run, Embed, Fit, Assign, Match, Evaluate, RenderReport, Doctor)
 
 app = typer.Typer(
     name="holdfast",
