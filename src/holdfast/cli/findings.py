@@ -82,7 +82,8 @@ def _subject(diagnosis: Diagnosis) -> str:
 
 
 def _table(facts: Mapping[str, Any]) -> str:
-    classes = f", {facts['classes']:,} classes" if facts["classes"] is not None else ""
+    n_classes = facts["classes"]
+    classes = "" if n_classes is None else f", {n_classes:,} class{'' if n_classes == 1 else 'es'}"
     sampled = facts["sampled_rows"]
-    sample = f"; judged on a sample of {sampled:,}" if sampled < facts["rows"] and sampled >= 50 else ""
+    sample = f"; judged on a sample of {sampled:,}" if sampled < facts["usable_rows"] else ""
     return f"{facts['rows']:,} rows of width {facts['width']:,} ({facts['dtype']}{classes}){sample}"

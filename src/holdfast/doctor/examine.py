@@ -74,11 +74,11 @@ def examine(
             raise InputError(f"{source} is a file: a second table is compared with a model or a taxonomy.")
         return _examine_table(source, tell)
     tell("read", 0, 0)
-    if is_taxonomy_like(source):
-        return _examine_parts(source, "taxonomy", read_taxonomy(source), table, tell)
-    if (source / "manifest.json").exists():
-        return _examine_parts(source, "model", read_model_folder(source), table, tell)
-    return Diagnosis.of(str(source), "unknown", [_no_folder_of_ours(source)], {})
+    try:
+        return _examine_folder(source, table, tell)
+    except OSError as error:  # the parts have their own sentences; this is about the folder itself
+        sentence = InputError(f"{source} cannot be read ({error.strerror or error}): check its permissions.")
+        return Diagnosis.of(str(source), "unknown", [from_sentence("unreadable", sentence)], {})
 
 
 def _examine_table(path: Path, tell: Watch) -> Diagnosis:
@@ -91,6 +91,14 @@ def _examine_table(path: Path, tell: Watch) -> Diagnosis:
     if specimen.labels is not None:
         findings += _ask(LABEL_CHECKS, specimen, tell, "labels")
     return Diagnosis.of(str(path), "table", findings, {**_table_facts(specimen), "encoder": encoder})
+
+
+def _examine_folder(folder: Path, table: str | os.PathLike[str] | None, tell: Watch) -> Diagnosis:
+    if is_taxonomy_like(folder):
+        return _examine_parts(folder, "taxonomy", read_taxonomy(folder), table, tell)
+    if (folder / "manifest.json").exists():
+        return _examine_parts(folder, "model", read_model_folder(folder), table, tell)
+    return Diagnosis.of(str(folder), "unknown", [_no_folder_of_ours(folder)], {})
 
 
 def _examine_parts(
@@ -153,7 +161,8 @@ def _table_facts(table: Specimen) -> dict[str, Any]:
         "rows": len(table),
         "width": table.width,
         "dtype": str(table.X.dtype),
-        "classes": None if table.labels is None else len(np.unique(table.labels)),
+        "usable_rows": len(table.usable),
+        "classes": None if table.labels is None else len(table.classes[0]),
         "sampled_rows": len(table.rows),
         "median_length": round(float(np.median(norms)), 6) if norms.size else None,
     }

@@ -79,11 +79,11 @@ class Diagnosis:
 def from_sentence(code: str, error: Exception, level: Level = "error") -> Finding:
     """Turn an error of the library, "what is wrong: the remedy.", into a finding."""
     text = " ".join(str(error).split())
-    for colon in (": ", "; "):
-        what, found, remedy = text.rpartition(colon)
-        if found and not remedy.endswith(")."):
-            return Finding(code, level, what + ".", remedy[:1].upper() + remedy[1:])
-    return Finding(code, level, text, "Restore it, or write it again.")
+    ends = [at for at in range(len(text)) if text[at : at + 2] in {": ", "; "} and _is_outside(text[at:])]
+    if not ends:
+        return Finding(code, level, text, "Restore it, or write it again.")
+    what, remedy = text[: ends[-1]], text[ends[-1] + 2 :]
+    return Finding(code, level, what + ".", remedy[:1].upper() + remedy[1:])
 
 
 def listed(names: Sequence[object], total: int | None = None) -> str:
@@ -105,6 +105,11 @@ def percent(share: float) -> str:
     if 0.999 < share < 1:
         return "more than 99.9 %"
     return f"{100 * share:.1f} %" if share < 0.1 or 0.9 < share < 1 else f"{100 * share:.0f} %"
+
+
+def _is_outside(rest: str) -> bool:
+    """Tell whether what is left of a sentence does not begin within brackets, where reasons are quoted."""
+    return rest.count("(") >= rest.count(")")
 
 
 def _short(name: str) -> str:

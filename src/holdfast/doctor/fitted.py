@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -25,6 +24,7 @@ _MANY_QUARANTINED = 0.05
 _ROUNDED = 0.01  # share of rows that half precision may move across a border
 _FOREIGN = 0.1
 _PREDICTED_ROWS = 5_000
+_RESTORE = "Restore the folder: its model, vectors and assignments are not of one fit."
 _SHOWN_VERSIONS = ("holdfast", "torch", "numpy", "scipy", "scikit-learn", "safetensors")
 
 
@@ -211,6 +211,13 @@ def other_predictions(result: Result) -> Finding | None:
     """Find stored clusters that the model would not give today."""
     if result.model is None or result.X is None or len(result.X) != len(result.labels):
         return None
+    if result.X.shape[1] != result.model.n_features_in_:
+        return Finding(
+            "other-predictions", "error",
+            f"The vectors have width {result.X.shape[1]} and the model was fitted on width "
+            f"{result.model.n_features_in_}.",
+            _RESTORE,
+        )  # fmt: skip
     size = min(len(result.X), _PREDICTED_ROWS)
     rows = np.sort(np.random.default_rng(0).choice(len(result.X), size, replace=False))
     now = np.asarray(result.model.predict(result.X[rows]))
@@ -224,7 +231,7 @@ def other_predictions(result: Result) -> Finding | None:
         "other-predictions", "error" if foreign else "warning",
         f"The model puts {percent(share)} of {size:,} stored vectors into other clusters than the "
         f"assignments say: {listed(names, moved.size)}.",
-        "Restore the folder: its model, vectors and assignments are not of one fit." if foreign else
+        _RESTORE if foreign else
         "Trust the assignments; half precision or another version of a library moved rows across borders.",
         names,
     )  # fmt: skip
@@ -241,8 +248,7 @@ def other_versions(result: Result) -> Finding | None:
         return None
     return Finding(
         "other-versions", "note",
-        f"It was made with {', '.join(changed)}, on Python {result.libraries.get('python', 'unknown')} "
-        f"(now {platform.python_version()}).",
+        f"It was made with {', '.join(changed)}.",
         "Nothing, as long as predictions agree; install the old versions to repeat a fit to the last bit.",
         tuple(changed),
     )  # fmt: skip

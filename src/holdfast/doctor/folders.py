@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +21,8 @@ from holdfast.taxonomy import AssignmentTable, TaxonomyFolder
 __all__ = ["Parts", "is_taxonomy_like", "read_model_folder", "read_taxonomy"]
 
 T = TypeVar("T")
+
+_AGAIN = "Restore the folder, or run the fit again."
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,8 +85,8 @@ def read_taxonomy(folder: Path) -> Parts:
     findings: list[Finding] = []
     taxonomy = TaxonomyFolder(folder)
     run = _try(taxonomy.read_run, "damaged-run", findings) or {}
-    model = _try(taxonomy.load_model, "damaged-model", findings)
-    assigned = _try(taxonomy.load_assignments, "damaged-assignments", findings)
+    model = _try(taxonomy.load_model, "damaged-model", findings, _AGAIN)
+    assigned = _try(lambda: _assignments(taxonomy), "damaged-assignments", findings)
     emb = _try(taxonomy.load_embeddings, "damaged-vectors", findings)
     findings += _disagreements(taxonomy, run, assigned, emb)
     fitting = emb is not None and assigned is not None and np.array_equal(emb.ids, assigned.ids)
@@ -108,10 +110,10 @@ def _result(run: Mapping[str, Any], model: Any, assigned: AssignmentTable, emb: 
         n_clusters=max(int(run.get("n_clusters") or 0), used),
         confidence=assigned.confidence,
         converged=run.get("converged"),
-        n_iter=run.get("n_iter"),
+        n_iter=n_iter if isinstance(n_iter := run.get("n_iter"), int) else None,
         start=str(run.get("start", "")),
         evidence=_numbers(run.get("evidence")),
-        libraries=run.get("versions") or {},
+        libraries=versions if isinstance(versions := run.get("versions"), dict) else {},
         quarantined=len(run.get("quarantined") or []),
         model=model,
         X=None if emb is None else emb.X,
@@ -124,14 +126,13 @@ def _disagreements(
 ) -> list[Finding]:
     """Find parts that are there and do not belong together, or that are missed by people only."""
     findings = []
-    again = "Restore the folder, or run the fit again."
     if assigned is not None and emb is not None and not np.array_equal(emb.ids, assigned.ids):
         both = f"{count(len(emb), 'item')} and the assignments of {count(len(assigned), 'item')}"
         what = f"The vectors are of {both}, and they are not the same ones in the same order."
-        findings.append(Finding("different-items", "error", what, again))
+        findings.append(Finding("different-items", "error", what, _AGAIN))
     if assigned is not None and run.get("n", len(assigned)) != len(assigned):
         what = f"run.json speaks of {run['n']} items and the assignments hold {len(assigned):,}."
-        findings.append(Finding("other-count", "warning", what, again))
+        findings.append(Finding("other-count", "warning", what, _AGAIN))
     if not taxonomy.report_path.exists():
         what, remedy = "report.html is missing.", "Make it anew with holdfast report."
         findings.append(Finding("missing-report", "note", what, remedy))
@@ -161,10 +162,22 @@ def _numbers(evidence: Any) -> dict[str, float]:
     return {str(k): float(v) for k, v in evidence.items() if isinstance(v, int | float) and v == v}
 
 
-def _try(read: Callable[[], T], code: str, findings: list[Finding]) -> T | None:
-    """Read a part, or note what is wrong with it."""
+def _assignments(taxonomy: TaxonomyFolder) -> AssignmentTable:
+    """Read the clusters, and make sure that they are some: there are no more of them than items."""
+    table = taxonomy.load_assignments()
+    cluster = np.asarray(table.cluster)
+    if cluster.dtype.kind not in "iu" or not len(cluster) or int(cluster.max()) >= len(cluster):
+        raise InputError(
+            f"The assignments of {taxonomy.root} are no numbers of clusters: restore the folder."
+        )
+    return table
+
+
+def _try(read: Callable[[], T], code: str, findings: list[Finding], remedy: str | None = None) -> T | None:
+    """Read a part, or note what is wrong with it, with another remedy where the error's own does not fit."""
     try:
         return read()
     except InputError as error:
-        findings.append(from_sentence(code, error))
+        found = from_sentence(code, error)
+        findings.append(found if remedy is None else replace(found, remedy=remedy))
         return None

@@ -25,7 +25,9 @@ _WIDE = 16
 def near_duplicates(table: Specimen) -> Finding | None:
     """Find rows that differ from another one by almost nothing."""
     if table.width <= _WIDE or len(table.distinct) < _ENOUGH_ROWS:
-        return None  # among rows of few columns, close neighbours are no news
+        return None
+    if table.intrinsic_dimension < _FEW_DIMENSIONS:  # on a curve or a surface close neighbours are no news
+        return None
     away = np.maximum(1 - table.neighbours.similarities[:, 0], 0)
     near = np.flatnonzero(away < min(_NEAR, _MUCH_NEARER * float(np.median(away))))
     if not near.size:
@@ -46,7 +48,7 @@ def near_duplicates(table: Specimen) -> Finding | None:
 
 def common_direction(table: Specimen) -> Finding | None:
     """Find all rows pointing nearly the same way."""
-    if len(table.rows) < _ENOUGH_ROWS:
+    if len(table.distinct) < _ENOUGH_ROWS:
         return None
     cosine = table.mean_cosine
     if cosine < _ONE_WAY:
@@ -61,7 +63,7 @@ def common_direction(table: Specimen) -> Finding | None:
 
 def collapsed(table: Specimen) -> Finding | None:
     """Find one direction that holds nearly all of the variance."""
-    if len(table.rows) < _ENOUGH_ROWS or table.width < 3:
+    if len(table.distinct) < _ENOUGH_ROWS or table.width < 3:
         return None
     share = table.principal_share
     if share < _COLLAPSED:

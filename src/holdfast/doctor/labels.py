@@ -21,7 +21,7 @@ _SEED = 0
 
 def constant_labels(table: Specimen) -> Finding | None:
     """Find one class only."""
-    names = _classes(table)[0]
+    names = table.classes[0]
     if len(names) != 1 or len(table) < 2:
         return None
     return Finding(
@@ -33,7 +33,7 @@ def constant_labels(table: Specimen) -> Finding | None:
 
 def unique_labels(table: Specimen) -> Finding | None:
     """Find as many classes as rows."""
-    names, codes = _classes(table)
+    names, codes = table.classes
     if len(names) < 0.9 * len(codes) or len(codes) < 10:
         return None
     return Finding(
@@ -45,7 +45,7 @@ def unique_labels(table: Specimen) -> Finding | None:
 
 def imbalanced_labels(table: Specimen) -> Finding | None:
     """Find a class many times larger than another."""
-    names, codes = _classes(table)
+    names, codes = table.classes
     if not 2 <= len(names) < 0.9 * len(codes):
         return None
     sizes = np.bincount(codes)
@@ -63,7 +63,7 @@ def imbalanced_labels(table: Specimen) -> Finding | None:
 
 def leaking_column(table: Specimen) -> Finding | None:
     """Find a column of the vectors from which the label can be read off."""
-    names, codes = _classes(table)
+    names, codes = table.classes
     if not 2 <= len(names) < 0.5 * len(codes) or len(table.rows) < 20:
         return None
     changes = _label_changes(table.sample, codes[table.rows])
@@ -71,11 +71,11 @@ def leaking_column(table: Specimen) -> Finding | None:
     if not leaks.size:
         return None
     best = int(changes.argmin())
+    where = f"column{'' if leaks.size == 1 else 's'} {listed(leaks.tolist())}"
     return Finding(
         "label-leak", "warning",
-        f"The label can be read off {'column' if leaks.size == 1 else 'columns'} {listed(leaks.tolist())} of "
-        f"the vectors alone: sorted by column {best}, {table.basis} change their label "
-        f"{percent(max(float(changes[best]), 0.0))} as often as at random.",
+        f"The label can be read off {where} of the vectors alone: along column {best} it changes "
+        f"{percent(max(float(changes[best]), 0.0))} as often as in random order ({table.basis}).",
         "Take the label out of the vectors before clustering: every score against it would be meaningless.",
         tuple(str(c) for c in leaks[:10]),
     )  # fmt: skip
@@ -83,7 +83,7 @@ def leaking_column(table: Specimen) -> Finding | None:
 
 def one_hot_labels(table: Specimen) -> Finding | None:
     """Find a column for each class that says whether a row belongs to it."""
-    names, codes = _classes(table)
+    names, codes = table.classes
     if not 2 <= len(names) < 0.5 * len(codes) or len(names) > table.width or len(table.rows) < 20:
         return None
     switches = _switches(table.sample, codes[table.rows], len(names))
@@ -100,7 +100,7 @@ def one_hot_labels(table: Specimen) -> Finding | None:
 
 def labels_in_names(table: Specimen) -> Finding | None:
     """Find ids or paths that tell the label."""
-    names, codes = _classes(table)
+    names, codes = table.classes
     if not 2 <= len(names) < 0.5 * len(codes):
         return None
     for place, texts in (("paths", table.paths), ("ids", table.ids)):
@@ -122,12 +122,6 @@ LABEL_CHECKS = (
     labels_in_names,
 )
 """In the order in which their findings are listed within a level; they are asked where there are labels."""
-
-
-def _classes(table: Specimen) -> tuple[list[str], npt.NDArray[np.intp]]:
-    """Return the names of the classes and the class of every row."""
-    names, codes = np.unique(np.asarray(table.labels), return_inverse=True)
-    return [str(name) for name in names.tolist()], codes
 
 
 def _label_changes(sample: npt.NDArray[np.float32], codes: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:

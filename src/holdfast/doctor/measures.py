@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 
 from holdfast.functional.geometry import lift
-from holdfast.graph import unit_rows
+from holdfast.graph import Neighbours, unit_rows
 
 __all__ = ["NEIGHBOURS", "centred", "intrinsic_dimension", "mean_cosine", "principal_share", "structure"]
 
@@ -118,29 +118,40 @@ def principal_share(rows: Rows) -> float:
     return float(np.square(away @ direction, dtype=np.float64).sum()) / total
 
 
-def intrinsic_dimension(similarities: npt.NDArray[np.float32]) -> float:
+def intrinsic_dimension(rows: Rows, neighbours: Neighbours) -> float:
     r"""Estimate the dimension of the surface that rows lie on from their two nearest neighbours.
 
-    .. math:: \hat d = (n - 1) \Big/ \sum_i \ln (r_{i2} / r_{i1})
+    .. math:: \hat d = \ln 2 \Big/ \ln \mathrm{median}_i \, \frac{r_{i2}}{r_{i1}}
+
+    since the ratio exceeds :math:`\mu` with probability :math:`\mu^{-d}` [1]_. The median, unlike the maximum
+    of the likelihood, does not mind copies.
 
     Parameters
     ----------
-    similarities : ndarray of shape (n, k), float32
-        Cosines of each row with its neighbours, nearest first; k of at least 2.
+    rows : ndarray of shape (m, d)
+        Rows that all differ, centred.
+    neighbours : Neighbours
+        Theirs, by cosine; at least two each.
 
     Returns
     -------
     float
-        Not a number where no row has two neighbours at different distances.
+        Not a number where rows have too few neighbours, infinite where all are equally far.
 
     References
     ----------
     .. [1] Facco et al., "Estimating the intrinsic dimension of datasets by a minimal neighborhood
        information", Scientific Reports 7, 2017.
     """
-    if similarities.shape[1] < 2:
+    if neighbours.k < 2:
         return float("nan")
-    squared = np.maximum(2 - 2 * similarities[:, :2].astype(np.float64), 1e-9)
-    ratios = np.log(squared[:, 1] / squared[:, 0]) / 2
-    total = float(ratios.sum())
-    return (len(ratios) - 1) / total if total > 0 else float("nan")
+    unit = unit_rows(rows)
+    asked = np.arange(len(unit))[:: max(1, len(unit) // _ASKED)]
+    ratios = []
+    for row in asked.tolist():
+        # Differences, for cosines in single precision cannot tell distances below 3e-4 from each other.
+        apart = np.linalg.norm(unit[neighbours.indices[row]] - unit[row], axis=1)
+        first, second = np.partition(apart, 1)[:2]
+        ratios.append(second / max(first, 1e-12))
+    typical = float(np.log(np.median(ratios)))
+    return float(np.log(2) / typical) if typical > 0 else float("inf")

@@ -84,6 +84,14 @@ class Specimen:
         return np.flatnonzero(self.survey.finite & (self.survey.norms > 0))
 
     @cached_property
+    def classes(self) -> tuple[list[str], npt.NDArray[np.intp]]:
+        """The names of the classes, and the class of every row; none without labels."""
+        if self.labels is None:
+            return [], np.zeros(0, dtype=np.intp)
+        names, codes = np.unique(self.labels, return_inverse=True)
+        return [str(name) for name in names.tolist()], codes
+
+    @cached_property
     def rows(self) -> npt.NDArray[np.intp]:
         """The sample: numbers of usable rows, in order."""
         return self._draw(_SAMPLE)
@@ -107,7 +115,11 @@ class Specimen:
     @cached_property
     def neighbours(self) -> Neighbours:
         """The nearest distinct rows of each distinct sampled row, by the cosine of centred rows."""
-        return nearest_neighbours(measures.centred(self.sample[self.distinct]), measures.NEIGHBOURS)
+        return nearest_neighbours(self._centred, measures.NEIGHBOURS)
+
+    @cached_property
+    def _centred(self) -> npt.NDArray[np.float32]:
+        return measures.centred(self.sample[self.distinct])
 
     @cached_property
     def structure(self) -> float:
@@ -127,7 +139,7 @@ class Specimen:
     @cached_property
     def intrinsic_dimension(self) -> float:
         """Dimension of the surface that the rows lie on, seen from nearby."""
-        return measures.intrinsic_dimension(self.neighbours.similarities)
+        return measures.intrinsic_dimension(self._centred, self.neighbours)
 
     def _draw(self, most: int) -> npt.NDArray[np.intp]:
         size = min(len(self.usable), most, max(300, _SAMPLE_VALUES // self.width))
@@ -141,7 +153,9 @@ class Specimen:
     def basis(self) -> str:
         """Say what the sample is, for a sentence."""
         n = len(self.rows)
-        return f"all {n:,} rows" if n == len(self) else f"a random sample of {count(n, 'row')}"
+        if n < len(self.usable):
+            return f"a random sample of {n:,} rows"
+        return f"all {count(n, 'row')}" if n == len(self) else f"the {n:,} usable rows"
 
 
 def survey(X: npt.NDArray[Any]) -> Survey:

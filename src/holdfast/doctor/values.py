@@ -12,7 +12,7 @@ __all__ = ["VALUE_CHECKS"]
 _EXAMPLES = 10
 _UNIT = 1e-3  # how far from 1 a length may be: half precision rounds to 5e-4
 _MOSTLY = 0.9
-_LENGTHS_APART = 10.0
+_LENGTHS_DIFFER, _LENGTHS_APART = 1.5, 10.0
 _SCALES_APART = 100.0
 _LARGEST_HALF = 65_504.0
 _ROUNDING_LIMIT = 0.01  # of the spread
@@ -122,10 +122,8 @@ def column_scales(table: Specimen) -> Finding | None:
 def row_lengths(table: Specimen) -> Finding | None:
     """Find rows that are not of unit length: some of them, or all."""
     norms = table.survey.norms[table.usable]
-    if not norms.size:
-        return None
     unit = np.abs(norms - 1) <= _UNIT
-    if unit.all():
+    if unit.all() or norms.size < _FEW_ROWS:
         return None
     return _mixed_lengths(table, unit) if unit.mean() >= _MOSTLY else _free_lengths(norms)
 
@@ -143,12 +141,14 @@ def _mixed_lengths(table: Specimen, unit: np.ndarray) -> Finding:
     )  # fmt: skip
 
 
-def _free_lengths(norms: np.ndarray) -> Finding:
+def _free_lengths(norms: np.ndarray) -> Finding | None:
     low, middle, high = np.quantile(norms, [0.05, 0.5, 0.95])
+    if high <= _LENGTHS_DIFFER * low:  # all of about one length, which is as good as 1
+        return None
     apart = bool(high > _LENGTHS_APART * low)
     return Finding(
         "unnormalised-rows", "warning" if apart else "note",
-        f"Rows are not of unit length: median {middle:.3g}, nine in ten between {low:.3g} and {high:.3g}.",
+        f"Rows are of different lengths: median {middle:.3g}, nine in ten between {low:.3g} and {high:.3g}.",
         "Divide rows by their length if the encoder was trained for cosine similarity"
         + ("; long rows move the mean that is subtracted." if apart else "; holdfast works either way."),
     )  # fmt: skip
@@ -169,10 +169,11 @@ def exact_duplicates(table: Specimen) -> Finding | None:
     names = _names(table, rows[np.flatnonzero(group == largest)[:_EXAMPLES]])
     share = surplus / rows.size
     groups = count(int((times > 1).sum()), "group")
+    repeat = "repeats" if surplus == 1 else "repeat"
     return Finding(
         "exact-duplicates", "warning" if share >= 0.01 else "note",
-        f"{count(surplus, 'row')} ({percent(share)}) repeat an earlier one, in {groups} of equal rows; the "
-        f"largest has {int(times.max()):,}: {listed(names, int(times.max()))}.",
+        f"{count(surplus, 'row')} ({percent(share)}) {repeat} an earlier one, in {groups} of equal rows; "
+        f"the largest has {int(times.max()):,}: {listed(names, int(times.max()))}.",
         "Keep one of each unless they are meant to weigh more: copies are each other's nearest neighbours.",
         names,
     )  # fmt: skip

@@ -34,9 +34,9 @@ class Pillar:
     old, new : int or None
         The two ends, as row and column of the counts; None where there is none.
     shared : int
-        Items in both; 0 without a partner.
+        Items in both; without a partner, items shared with the largest of the sources, if any.
     share_old, share_new : float
-        The same as a share of the old and of the new cluster.
+        The same as a share of that old and of the new cluster.
     jaccard : float
         Shared items over items in either.
     kind : {"same", "grown", "shrunk", "split from", "merged from", "new", "gone"}
@@ -144,7 +144,7 @@ def bridge(counts: Counts, old_sizes: Counts | None = None, new_sizes: Counts | 
     pillars = [_pillar(overlap, partner, j) for j in range(len(new))]
     named = {p.old for p in pillars} | {source for p in pillars for source in p.sources}
     gone = [Pillar(i, None, 0, 0.0, 0.0, 0.0, "gone") for i in range(len(old)) if i not in named]
-    kept = sum(p.shared for p in pillars)
+    kept = sum(p.shared for p in pillars if p.old is not None)
     return Bridge((*pillars, *gone), int(max(old.sum(), new.sum())), kept)
 
 
@@ -176,12 +176,13 @@ def _partners(overlap: _Overlap) -> npt.NDArray[np.intp]:
 def _pillar(overlap: _Overlap, partner: npt.NDArray[np.intp], j: int) -> Pillar:
     i = int(partner[j])
     kind, sources = _kind(overlap, i, j)
-    if i < 0:
-        return Pillar(None, j, 0, 0.0, 0.0, 0.0, kind, sources)
+    if i < 0 and not sources:
+        return Pillar(None, j, 0, 0.0, 0.0, 0.0, kind)
+    end, i = (i, i) if i >= 0 else (None, max(sources, key=lambda s: overlap.counts[s, j]))
     share_old, share_new, jaccard = (
         float(table[i, j]) for table in (overlap.of_old, overlap.of_new, overlap.jaccard)
     )
-    return Pillar(i, j, int(overlap.counts[i, j]), share_old, share_new, jaccard, kind, sources)
+    return Pillar(end, j, int(overlap.counts[i, j]), share_old, share_new, jaccard, kind, sources)
 
 
 def _kind(overlap: _Overlap, i: int, j: int) -> tuple[Kind, tuple[int, ...]]:

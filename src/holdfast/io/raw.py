@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from holdfast._validation import row_text
 from holdfast.exceptions import TableError
 from holdfast.io._columns import find_column, vector_column
+from holdfast.io._csv import _any_field_size
 from holdfast.io.embeddings import _labels, _texts, _vectors, row_ids
 from holdfast.io.tables import check_table_source
 
@@ -148,6 +149,9 @@ def _filled(blocks: Iterable[pa.Array], n_rows: int) -> npt.NDArray[Any]:
 
 def _check_widths(column: pa.Array, start: int, expected: int) -> None:
     """Refuse rows of different widths: two of them may add up to something that can be reshaped."""
+    lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    if not any(is_one(column.type) for is_one in lists):
+        raise TableError(f"the vectors are {column.type}: give one list of numbers per row.")
     if column.null_count:
         raise TableError(f"a row from {start} on has no vector: fill it or drop the row.")
     if not pa.types.is_fixed_size_list(column.type):
@@ -157,7 +161,7 @@ def _check_widths(column: pa.Array, start: int, expected: int) -> None:
 
 
 def _read_csv(path: Path) -> tuple[npt.NDArray[Any], dict[str, Any]]:
-    with path.open(encoding="utf-8-sig", newline="") as stream:
+    with path.open(encoding="utf-8-sig", newline="") as stream, _any_field_size():
         reader = csv.DictReader(stream, strict=True)
         names = list(reader.fieldnames or ())
         vectors_in = vector_column(names, "write each as a list like [0.1, 0.2] in one column 'embeddings'")

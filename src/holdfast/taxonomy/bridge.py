@@ -237,10 +237,10 @@ def read_partition(path: str | os.PathLike[str]) -> Partition:
 
 def _read_columns(path: Path) -> tuple[Any, Any]:
     """Return the columns ``id`` (as texts) and ``cluster``."""
-    if path.suffix.lower() not in {".csv", ".parquet"}:
-        raise TableError(f"{path} has an unknown suffix: give a taxonomy folder, a .csv or a .parquet.")
     if not path.exists():
         raise TableError(f"{path} does not exist: check the path.")
+    if path.suffix.lower() not in {".csv", ".parquet"}:
+        raise TableError(f"{path} has an unknown suffix: give a taxonomy folder, a .csv or a .parquet.")
     try:
         table = _read_csv(path) if path.suffix.lower() == ".csv" else pq.read_table(path)
     except (OSError, pa.ArrowException) as error:
