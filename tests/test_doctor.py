@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from commands import files_below, invoke, make_blobs, make_embeddings, make_table, succeed
 from holdfast import Embeddings, load, save, write_embeddings
 from holdfast.doctor import Finding, examine
+from holdfast.doctor.drift import _distances
 from holdfast.doctor.findings import from_sentence, listed
 from holdfast.doctor.measures import intrinsic_dimension, mean_cosine, principal_share, structure
-from holdfast.doctor.specimen import survey
+from holdfast.doctor.specimen import Specimen, survey
 from holdfast.exceptions import InputError
 from holdfast.graph import nearest_neighbours
 from holdfast.io.raw import read_raw
@@ -146,6 +147,12 @@ def test_the_lenient_reader_reads_what_the_strict_one_reads(tmp_path, suffix):
     assert isinstance(raw.X, np.memmap) == (suffix == ".npy")
 
 
+def test_widths_that_add_up_are_still_different(tmp_path):
+    pq.write_table(pa.table({"embedding": [[1.0], [1.0, 2.0, 3.0]]}), tmp_path / "t.parquet")
+    (found,) = examine(tmp_path / "t.parquet").findings
+    assert found.what.endswith("row 1 has 3 values and row 0 has 1.")
+
+
 @pytest.mark.parametrize("suffix", [".parquet", ".npz", ".npy", ".csv"])
 def test_a_file_cut_short_is_a_finding(tmp_path, suffix):
     path = make_table(tmp_path / f"t{suffix}")
@@ -240,6 +247,10 @@ def test_the_survey_agrees_with_numpy(seed, n, d):
                 getattr(found, name), getattr(good, name)(axis=0), rtol=1e-6, atol=1e-6
             )
         np.testing.assert_array_equal(found.low, good.min(axis=0))
+
+
+def test_zero_has_no_sign():
+    assert len(set(survey(np.array([[0.0, 1.0], [-0.0, 1.0]])).hashes.tolist())) == 1
 
 
 def test_the_survey_is_the_same_in_blocks(monkeypatch):
@@ -356,6 +367,13 @@ def test_labels_in_the_vectors(tmp_path):
     assert found["label-leak"].examples == ("24",)
     order = np.random.default_rng(0).permutation(6)  # a code need not be in the order of the labels
     assert "label-leak" in seen(tmp_path, X=np.hstack([X, order[y][:, None]]), y=y)
+
+
+def test_a_column_that_knows_nothing_is_no_leak_in_a_sorted_table(tmp_path):
+    X, y = blobs()
+    order = np.argsort(y, kind="stable")
+    X[:, 3] = X[:, 3] > 0
+    assert "label-leak" not in seen(tmp_path, X=np.hstack([X[order], np.ones((360, 1))]), y=y[order])
 
 
 def test_labels_that_say_little(tmp_path):
@@ -525,6 +543,13 @@ def test_rows_that_are_not_like_those_of_the_fit(taxonomy, tmp_path):
     spoil_run(taxonomy, encoder_recipe="cafe")
     assert compared(emb.X, encoder="f00d")["other-encoder"].level == "error"
     assert "other-encoder" not in compared(emb.X, encoder="cafe")
+
+
+def test_what_is_usual_does_not_depend_on_what_is_new():
+    known, few, many = (
+        Specimen(make_blobs(n, d=24, seed=s)[0], np.arange(n)) for n, s in ((300, 0), (9, 1), (900, 2))
+    )
+    assert _distances(few, known)[0] == _distances(many, known)[0]
 
 
 def test_a_table_beside_a_model_alone(taxonomy, tmp_path):

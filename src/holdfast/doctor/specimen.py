@@ -178,9 +178,8 @@ def survey(X: npt.NDArray[Any]) -> Survey:
     for start in range(0, n, step):
         rows = slice(start, start + step)
         with np.errstate(over="ignore", invalid="ignore"):
-            block = np.asarray(X[rows]).astype(np.float32) + np.float32(
-                0
-            )  # -0 becomes 0: equal rows, equal bits
+            block = np.asarray(X[rows]).astype(np.float32)
+            block += 0  # -0 becomes 0: equal rows, equal bits
             hashes[rows] = (block.view(np.uint32) * factors).sum(axis=1, dtype=np.uint64)
         finite[rows] = np.isfinite(block).all(axis=1)
         good = np.where(finite[rows, None], block, 0).astype(np.float64)
