@@ -10,9 +10,11 @@ from holdfast import __version__
 from holdfast.cli.assign import Assign
 from holdfast.cli.compare import Compare
 from holdfast.cli.demo import Demo
+from holdfast.cli.doctor import Doctor
 from holdfast.cli.embed import Embed
 from holdfast.cli.evaluate import Evaluate
 from holdfast.cli.fit import Fit
+from holdfast.cli.match import Match
 from holdfast.cli.report import RenderReport
 from holdfast.cli.run import Run
 from holdfast.cli.task import register
@@ -20,7 +22,7 @@ from holdfast.cli.usage import FLAG, PlainGroup
 
 __all__ = ["COMMANDS", "app"]
 
-COMMANDS = (Demo, Run, Embed, Fit, Assign, Evaluate, Compare, RenderReport)
+COMMANDS = (Demo, Run, Embed, Fit, Assign, Match, Evaluate, Compare, RenderReport, Doctor)
 
 app = typer.Typer(
     name="holdfast",
