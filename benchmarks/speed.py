@@ -46,7 +46,7 @@ def in_turns(ours: Callable[[], object], bare: Callable[[], object]) -> tuple[fl
 
 
 def products(layers: list[Shape], *, backward: bool) -> Callable[[], None]:
-    """The bare products of one batch: each layer forward, its weights' gradient, and its input's but for the first."""
+    """The bare products of one batch: layers forward, gradients of weights, and of inputs but the first."""
     made = []
     for number, (n, d_in, d_out) in enumerate(layers):
         x, w, g = torch.randn(n, d_in), torch.randn(d_out, d_in), torch.randn(n, d_out)

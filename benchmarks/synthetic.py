@@ -13,7 +13,7 @@ _BLOCK = 8_192
 def embedding_like(
     n: int, d: int = 768, k: int = 100, *, seed: int = 0, spread: float = 1.6
 ) -> tuple[np.ndarray, np.ndarray]:
-    """``k`` classes of unequal sizes, each a bent patch of few dimensions: unit rows (n, d) and classes (n,)."""
+    """``k`` classes of unequal sizes, each a bent patch: unit rows (n, d) and their classes (n,)."""
     X, y = np.empty((n, d), dtype=np.float32), np.empty(n, dtype=np.int64)
     for rows, block, classes in blocks(n, d, k, seed=seed, spread=spread):
         X[rows], y[rows] = block, classes

@@ -229,11 +229,12 @@ class Joint:
     def _aim(self, q: Tensor) -> dict[str, float]:
         """Put the two targets into one, their divergence being that from their sum but for a constant."""
         own, weight = target_distribution(q), self._options.neighbour_weight
-        signals = {"kl": float(divergence(own, q.clamp_min(_TINY).log()))}
+        logarithms = q.clamp_min(_TINY).log_()
+        signals = {"kl": float(divergence(own, logarithms))}
         self.target, self._floor = own, torch.special.entr(own).sum(1)
         if self._walk is not None and weight:
             around = target_distribution(torch.from_numpy(self._walk @ (self._walk @ q.numpy())))
-            signals["neighbour"] = float(divergence(around, q.clamp_min(_TINY).log()))
+            signals["neighbour"] = float(divergence(around, logarithms))
             self.target = own.add_(around, alpha=weight)
             self._floor = self._floor.add_(torch.special.entr(around).sum(1), alpha=weight)
         return signals

@@ -30,7 +30,7 @@ _DIRECTIONS = 128  # k-means on wide rows loses nothing on their leading directi
 _SAMPLE = 5_000  # rows that tell those directions
 _BLOCK_ROWS = 8_192
 _RESTART_ROWS, _RESTART_ROWS_A_CLUSTER = 5_000, 30  # enough to tell one restart from another
-_TRIALS = 3  # restarts after which a view that is far behind is given up
+_TRIALS = 2  # restarts after which a view that is far behind is given up
 _POLISHED = 2
 
 Judge = Callable[[np.ndarray], Evidence]
@@ -139,11 +139,9 @@ def published_kmeans_start(Z: np.ndarray, judge: Judge, n_clusters: int, *, n_in
 
 def graph_start(graph: sparse.csr_matrix, judge: Judge, n_clusters: int, *, seed: int) -> Start:
     """Cut the Jaccard graph (n, n) under several node orders; keep the partition of most evidence."""
-    partitions = [
-        labels
-        for share in _USEFUL_SHARES
-        for labels in communities_at(graph, n_clusters, useful_share=share, n_orders=_ORDERS, seed=seed)
-    ]
+    partitions = communities_at(
+        graph, n_clusters, useful_shares=_USEFUL_SHARES, n_orders=_ORDERS, seed=seed
+    )
     return max((Start("graph", labels, judge(labels)) for labels in partitions), key=lambda s: s.evidence)
 
 

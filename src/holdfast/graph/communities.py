@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 
 import numpy as np
 from scipy import sparse
@@ -49,9 +51,14 @@ def communities(graph: sparse.csr_matrix, resolution: float, seed: int) -> np.nd
 
 
 def communities_at(
-    graph: sparse.csr_matrix, n_clusters: int, *, useful_share: float = 0.25, n_orders: int = 1, seed: int = 0
+    graph: sparse.csr_matrix,
+    n_clusters: int,
+    *,
+    useful_shares: Sequence[float] = (0.25,),
+    n_orders: int = 1,
+    seed: int = 0,
 ) -> list[np.ndarray]:
-    """Partitions of a graph into a wanted number of communities, one for each random order of its nodes.
+    """Partitions of a graph into a wanted number of communities, for several random orders of its nodes.
 
     The resolution is bisected on a log scale, beginning where the last order ended, until the
     wanted number of communities, or a few more, is of useful size. The rest, fragments, join the community
@@ -63,47 +70,49 @@ def communities_at(
         Symmetric weights.
     n_clusters : int
         How many communities are wanted.
-    useful_share : float, default=0.25
-        Share of the mean size ``n / n_clusters`` below which a community is a fragment.
+    useful_shares : sequence of float, default=(0.25,)
+        Shares of the mean size ``n / n_clusters`` below which a community is a fragment; each gives a
+        partition of its own.
     n_orders : int, default=1
-        Partitions wanted. The order in which Louvain visits the nodes moves its answer by some points.
+        Orders tried. The order in which Louvain visits the nodes moves its answer by some points.
     seed : int, default=0
         Fixes the orders.
 
     Returns
     -------
     list of ndarray of shape (n,), int64
-        Numbers from 0; fewer than ``n_clusters`` of them only where no resolution reaches that many.
+        One for each order and share. Numbers from 0; fewer than ``n_clusters`` of them only where no resolution reaches that many.
 
     References
     ----------
     .. [1] Blondel et al., "Fast unfolding of communities in large networks", 2008.
     """
     partitions, guess = [], 1.0
-    useful = max(2.0, useful_share * graph.shape[0] / n_clusters)
     for order in range(n_orders):
-        cut = _bisect(graph, n_clusters, useful, guess, seed + order)
-        guess = cut.resolution
-        partitions.append(_merge_down(graph, _absorb_fragments(graph, cut, n_clusters), n_clusters))
+        cut_at = cache(partial(communities, graph, seed=seed + order))  # the shares ask for the same cuts
+        for share in useful_shares:
+            cut = _bisect(cut_at, n_clusters, max(2.0, share * graph.shape[0] / n_clusters), guess)
+            guess = cut.resolution
+            partitions.append(_merge_down(graph, _absorb_fragments(graph, cut, n_clusters), n_clusters))
     return partitions
 
 
-def _bisect(graph: sparse.csr_matrix, n_clusters: int, useful: float, guess: float, seed: int) -> _Cut:
+def _bisect(cut_at: Callable[[float], np.ndarray], n_clusters: int, useful: float, guess: float) -> _Cut:
     low, high = np.log(_LOWEST), np.log(_HIGHEST)
-    best = cut = _cut(graph, guess, useful, seed)
+    best = cut = _cut(cut_at, guess, useful)
     for _ in range(_STEPS):
         if n_clusters <= cut.count <= n_clusters * (1 + _SURPLUS):
             return cut
         middle = float(np.log(cut.resolution))
         low, high = (middle, high) if cut.count < n_clusters else (low, middle)
-        cut = _cut(graph, float(np.exp((low + high) / 2)), useful, seed)
+        cut = _cut(cut_at, float(np.exp((low + high) / 2)), useful)
         if _is_closer(cut, best, n_clusters):
             best = cut
     return best
 
 
-def _cut(graph: sparse.csr_matrix, resolution: float, useful: float, seed: int) -> _Cut:
-    labels = communities(graph, resolution, seed)
+def _cut(cut_at: Callable[[float], np.ndarray], resolution: float, useful: float) -> _Cut:
+    labels = cut_at(resolution)
     return _Cut(resolution, labels, np.bincount(labels) >= useful)
 
 
