@@ -40,9 +40,11 @@ def vector_column(available: Iterable[str], remedy: str) -> str:
         If there is none (names what there is, and gives the remedy), or if two columns share a name.
     """
     names = list(available)
-    twice = [name for name in names if names.count(name) > 1]
-    if twice:
-        raise TableError(f"two columns are named {twice[0]!r}: rename or drop one.")
+    seen: set[str] = set()
+    for name in names:  # there may be hundreds of thousands
+        if name in seen:
+            raise TableError(f"two columns are named {name!r}: rename or drop one.")
+        seen.add(name)
     found = find_column("X", names)
     if found is None:
         raise TableError(f"no vectors among {_listed(names)}: {remedy}.")
