@@ -66,6 +66,8 @@ def read_npz(path: Path, _mmap_dir: str | os.PathLike[str] | None = None) -> Emb
         with zipfile.ZipFile(stream) as archive:
             names = [name.removesuffix(".npy") for name in archive.namelist()]
             members = dict(zip(names, archive.infolist(), strict=True))
+            for member in archive.infolist():  # each name stands in two places: has one of them changed?
+                archive.open(member).close()
             X = _rows(_member(archive, members[vector_column(names, "name them 'X'")]))
             beside = {
                 role: _member(archive, members[name])

@@ -116,13 +116,19 @@ def _blocks(file: pq.ParquetFile, name: str) -> Iterator[npt.NDArray]:
 
 
 def _width(file: pq.ParquetFile, name: str) -> int:
-    """Return how many values a row has on average, by the footer; 1 where it does not tell."""
-    if not file.metadata.num_row_groups or not file.metadata.num_rows:
-        return 1
-    group = file.metadata.row_group(0)
-    leaves = (group.column(leaf) for leaf in range(group.num_columns))
-    values = sum(leaf.num_values for leaf in leaves if leaf.path_in_schema.startswith(f"{name}."))
-    return max(1, int(values // max(group.num_rows, 1)))
+    """Return how many values the first row has.
+
+    The footer has such numbers too, but pyarrow 26 ends the process where they are damaged.
+    """
+    kind = file.schema_arrow.field(name).type
+    if pa.types.is_fixed_size_list(kind):
+        return int(kind.list_size)
+    for batch in file.iter_batches(batch_size=1, columns=[name], use_threads=False):
+        first = batch.column(name)
+        first = first.storage if isinstance(first, pa.ExtensionArray) else first
+        if len(first) and _is_list(first.type):
+            return len(first.flatten())
+    return 0
 
 
 def _is_list(kind: pa.DataType) -> bool:

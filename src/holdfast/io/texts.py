@@ -44,7 +44,7 @@ def as_texts(name: str, values: npt.ArrayLike, n: int) -> npt.NDArray[np.str_]:
     if column.dtype.kind in "SO":
         limit = _longest(n)
         return np.array([_text(name, value, row, limit) for row, value in enumerate(column.tolist())])
-    texts = column.astype(str)
+    texts = column.astype(str, copy=False)
     _refuse_first(name, texts == "", _gap)
     long = np.flatnonzero(np.strings.str_len(texts) > _longest(n))
     if long.size:
