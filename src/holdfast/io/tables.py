@@ -16,8 +16,9 @@ from holdfast.exceptions import InputError, OutputError, TableError
 from holdfast.io import _csv, _numpy, _parquet
 from holdfast.io._damage import too_large
 from holdfast.io._stored import Stored
-from holdfast.io.atomic import atomic_file, output_error
+from holdfast.io.atomic import atomic_file, check_file_target, output_error
 from holdfast.io.embeddings import Embeddings, row_ids
+from holdfast.io.paths import what_is
 
 __all__ = ["check_table_source", "check_table_target", "read_embeddings", "table_shape", "write_embeddings"]
 
@@ -161,15 +162,19 @@ def check_table_source(path: PathLike) -> None:
     Raises
     ------
     TableError
-        If there is no file, or its suffix is unknown.
+        If there is no file, or it may not be looked at, or its suffix is unknown.
     """
     source = Path(path)
     if source.suffix.lower() not in _FORMATS:
         raise TableError(f"{path} has an unknown suffix: give a file ending in {_suffixes()}.")
-    if not source.exists():
+    try:
+        kind = what_is(source)
+    except OSError as error:
+        raise TableError(f"{path} cannot be read ({error.strerror or error}): check the file.") from error
+    if kind == "nothing":
         raise TableError(f"{path} does not exist: check the path.")
-    if source.is_dir():
-        raise TableError(f"{path} is a folder: give a file ending in {_suffixes()}.")
+    if kind != "file":
+        raise TableError(f"{path} is a {kind}: give a file ending in {_suffixes()}.")
 
 
 def check_table_target(path: PathLike) -> None:
@@ -178,13 +183,12 @@ def check_table_target(path: PathLike) -> None:
     Raises
     ------
     OutputError
-        If the suffix is unknown, or a folder is there.
+        If the suffix is unknown, or a folder, a pipe or a device is there.
     """
     target = Path(path)
     if target.suffix.lower() not in _FORMATS:
         raise OutputError(f"Cannot write {path}: its name must end in {_suffixes()}.")
-    if target.is_dir():
-        raise OutputError(f"{path} is a folder; give the name of a file to write.")
+    check_file_target(path)
 
 
 def _warn_of_losses(emb: Embeddings, target: Path) -> None:

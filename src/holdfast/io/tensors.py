@@ -18,6 +18,7 @@ from safetensors.numpy import load_file, save_file
 
 from holdfast.exceptions import ModelFileError, OutputError, ParameterError
 from holdfast.io.atomic import atomic_folder, jsonable, where_it_went, write_json
+from holdfast.io.paths import what_is
 
 __all__ = ["MODEL_FILES", "SCHEMA_VERSION", "load_tensors", "save_tensors"]
 
@@ -107,11 +108,14 @@ def load_tensors(folder: str | os.PathLike[str]) -> tuple[dict[str, npt.NDArray]
 def _read_tensors(path: Path, expected_sum: object) -> dict[str, npt.NDArray]:
     """Read the tensor file if its checksum is the expected one."""
     try:
+        _check_file(path)
         actual_sum = _file_sum(path)
         tensors = load_file(path) if actual_sum == expected_sum else None
     except FileNotFoundError as error:
         raise _damaged(path, "it is missing") from error
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
+        raise _damaged(path, error.strerror or str(error)) from error
+    except (SafetensorError, KeyError, ValueError, MemoryError) as error:  # KeyError: a type unknown to NumPy
         raise _damaged(path, str(error)) from error
     if tensors is None:
         raise _damaged(path, "its checksum differs from the manifest's")
@@ -122,6 +126,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     """Read the manifest as a JSON object."""
     path = folder / _MANIFEST
     try:
+        _check_file(path)
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ModelFileError(
@@ -134,6 +139,12 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     if not isinstance(manifest, dict) or manifest.get("format") != "holdfast":
         raise ModelFileError(f"{path} was not written by holdfast: give a folder that it saved.")
     return manifest
+
+
+def _check_file(path: Path) -> None:
+    """Refuse what would be waited for, for ever."""
+    if what_is(path) == "pipe or device":
+        raise OSError("it is a pipe or a device")
 
 
 def _check_document(folder: Path, manifest: dict[str, Any]) -> None:
