@@ -2,6 +2,7 @@
 
 from holdfast.io.embeddings import Embeddings
 from holdfast.io.tables import (
+    TABLE_SUFFIXES,
     check_table_source,
     check_table_target,
     read_embeddings,
@@ -10,6 +11,7 @@ from holdfast.io.tables import (
 )
 
 __all__ = [
+    "TABLE_SUFFIXES",
     "Embeddings",
     "check_table_source",
     "check_table_target",

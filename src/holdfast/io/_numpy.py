@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -15,10 +14,10 @@ from numpy.lib import format as npy
 
 from holdfast.exceptions import TableError
 from holdfast.io._columns import find_column, vector_column
-from holdfast.io._damage import damage_as_table_errors
-from holdfast.io._stored import Stored, block_rows
+from holdfast.io._stored import Stored
+from holdfast.io.damage import damage_as_table_errors
 from holdfast.io.embeddings import Embeddings, row_ids
-from holdfast.io.mapped import gather
+from holdfast.io.mapped import gather, row_blocks
 
 __all__ = ["npy_shape", "read_npy", "read_npz", "write_npy", "write_npz"]
 
@@ -156,12 +155,7 @@ def _mapped(path: Path, header: _Header, mmap_dir: str | os.PathLike[str]) -> np
     if len(header.shape) == 2 and not header.fortran_order and header.dtype in (np.float16, np.float32):
         return array  # type: ignore[no-any-return]  # as numpy's own stubs have it
     X = _rows(array)
-    return gather(_blocks(X), len(X), mmap_dir) if X.ndim == 2 else X
-
-
-def _blocks(X: npt.NDArray) -> Iterator[npt.NDArray]:
-    step = block_rows(X.shape[1], _ROWS)
-    return (X[start : start + step] for start in range(0, len(X), step))
+    return gather(row_blocks(X), len(X), mmap_dir) if X.ndim == 2 else X
 
 
 def _rows(X: npt.NDArray) -> npt.NDArray:

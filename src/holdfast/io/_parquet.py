@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 
 from holdfast.exceptions import TableError
 from holdfast.io._columns import find_column, vector_column
-from holdfast.io._damage import damage_as_table_errors
-from holdfast.io._stored import Stored, block_rows
+from holdfast.io._stored import Stored
+from holdfast.io.damage import damage_as_table_errors
 from holdfast.io.embeddings import Embeddings, row_ids
-from holdfast.io.mapped import gather
+from holdfast.io.mapped import block_rows, gather
 from holdfast.io.texts import is_text, texts_from_arrow
 
 __all__ = ["read", "shape", "write"]

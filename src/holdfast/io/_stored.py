@@ -11,11 +11,9 @@ import numpy.typing as npt
 from holdfast._validation import row_text
 from holdfast.exceptions import InputError
 from holdfast.io.embeddings import Embeddings
-from holdfast.io.mapped import release
+from holdfast.io.mapped import block_rows, release
 
-__all__ = ["Stored", "block_rows"]
-
-_BLOCK_VALUES = 1 << 23  # 32 MB of float32
+__all__ = ["Stored"]
 
 
 @dataclass(frozen=True)
@@ -54,8 +52,3 @@ class Stored:
             where = row_text(row, self.emb.ids[row])
             raise InputError(f"X does not fit float16 in {where}: write it as float32.")
         return stored
-
-
-def block_rows(width: int, most_rows: int) -> int:
-    """Return how many rows of a width to handle at once."""
-    return max(1, min(most_rows, _BLOCK_VALUES // max(width, 1)))

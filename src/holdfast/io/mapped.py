@@ -14,7 +14,10 @@ import numpy.typing as npt
 from holdfast.exceptions import TableError
 from holdfast.io.atomic import output_error
 
-__all__ = ["gather", "release", "spill"]
+__all__ = ["block_rows", "gather", "release", "row_blocks", "spill"]
+
+_BLOCK_VALUES = 1 << 23  # of a block: 32 MB of float32
+_BLOCK_ROWS = 8192
 
 _SHARED = ("r", "r+", "w+")  # in mode "c" the changes live in the pages alone, and would be lost with them
 
@@ -63,7 +66,9 @@ def gather(
     return _in_memory(counted, n_rows) if mmap_dir is None else spill(counted, mmap_dir)
 
 
-def spill(blocks: Iterable[npt.NDArray], folder: str | os.PathLike[str]) -> np.memmap:
+def spill(
+    blocks: Iterable[npt.NDArray], folder: str | os.PathLike[str], dtype: np.dtype | None = None
+) -> np.memmap:
     """Write blocks of rows to a file without a name, and return it as a read-only memory map.
 
     The file has no name from the start, or at once, so whatever ends the process, nothing is left of it. It
@@ -72,9 +77,11 @@ def spill(blocks: Iterable[npt.NDArray], folder: str | os.PathLike[str]) -> np.m
     Parameters
     ----------
     blocks : iterable of ndarray of shape (any, d)
-        At least one; float16 stays, everything else becomes float32, as the first one decides.
+        At least one.
     folder : path-like
         Where the file is; it should be on a disk, not in memory.
+    dtype : dtype, optional
+        The precision; by default float16 if the first block has that, else float32.
 
     Returns
     -------
@@ -85,12 +92,11 @@ def spill(blocks: Iterable[npt.NDArray], folder: str | os.PathLike[str]) -> np.m
     OutputError
         If the file cannot be written there.
     """
-    dtype, shape = np.dtype(np.float32), (0, 0)
-    blocks = iter(blocks)
+    shape = (0, 0)
     with _scratch(folder) as stream:
         for block in blocks:
-            if not shape[0]:
-                dtype = block.dtype if block.dtype == np.float16 else dtype
+            if dtype is None:
+                dtype = np.dtype(np.float16 if block.dtype == np.float16 else np.float32)
             shape = (shape[0] + len(block), block.shape[1])
             with np.errstate(over="ignore"):
                 rows = np.ascontiguousarray(block, dtype=dtype)
@@ -103,9 +109,20 @@ def spill(blocks: Iterable[npt.NDArray], folder: str | os.PathLike[str]) -> np.m
             raise TableError(f"X has {shape[0]} rows and {shape[1]} columns: give at least one of each.")
         try:
             stream.flush()
-            return np.memmap(stream, dtype, "r", shape=shape)
+            return np.memmap(stream, dtype or np.float32, "r", shape=shape)
         except OSError as error:
             raise output_error(folder, error) from error
+
+
+def row_blocks(X: npt.NDArray, most_rows: int = _BLOCK_ROWS) -> Iterator[npt.NDArray]:
+    """Yield the rows of X in order, as views of some at a time: fewer of them where they are wide."""
+    step = block_rows(X.shape[1], most_rows)
+    return (X[start : start + step] for start in range(0, len(X), step))
+
+
+def block_rows(width: int, most_rows: int = _BLOCK_ROWS) -> int:
+    """Return how many rows of a width to handle at once."""
+    return max(1, min(most_rows, _BLOCK_VALUES // max(width, 1)))
 
 
 def _scratch(folder: str | os.PathLike[str]) -> BinaryIO:

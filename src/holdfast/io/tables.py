@@ -14,13 +14,20 @@ import numpy as np
 from holdfast._validation import check_choice
 from holdfast.exceptions import InputError, OutputError, TableError
 from holdfast.io import _csv, _numpy, _parquet
-from holdfast.io._damage import too_large
 from holdfast.io._stored import Stored
 from holdfast.io.atomic import atomic_file, check_file_target, output_error
+from holdfast.io.damage import too_large
 from holdfast.io.embeddings import Embeddings, row_ids
 from holdfast.io.paths import what_is
 
-__all__ = ["check_table_source", "check_table_target", "read_embeddings", "table_shape", "write_embeddings"]
+__all__ = [
+    "TABLE_SUFFIXES",
+    "check_table_source",
+    "check_table_target",
+    "read_embeddings",
+    "table_shape",
+    "write_embeddings",
+]
 
 PathLike: TypeAlias = str | os.PathLike[str]
 
@@ -42,6 +49,9 @@ _FORMATS = {
     ".npy": _Format(_numpy.read_npy, _numpy.write_npy, _numpy.npy_shape),
     ".csv": _Format(_csv.read, _csv.write),
 }
+
+TABLE_SUFFIXES = tuple(_FORMATS)
+"""How the names of tables end, in lower case."""
 
 
 def read_embeddings(path: PathLike, *, mmap_dir: PathLike | None = None) -> Embeddings:

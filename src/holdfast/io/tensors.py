@@ -20,7 +20,7 @@ from holdfast.exceptions import ModelFileError, OutputError, ParameterError
 from holdfast.io.atomic import atomic_folder, jsonable, where_it_went, write_json
 from holdfast.io.paths import what_is
 
-__all__ = ["MODEL_FILES", "SCHEMA_VERSION", "load_tensors", "save_tensors"]
+__all__ = ["MODEL_FILES", "SCHEMA_VERSION", "document_sum", "load_tensors", "save_tensors"]
 
 SCHEMA_VERSION = 1
 """The version of the layout below. Raise it when a reader of the old one would misread the new one."""
@@ -72,7 +72,7 @@ def save_tensors(
             "libraries": _library_versions(),
             "tensors": {name: _layout(array) for name, array in arrays.items()},
         }
-        sums = {"tensors": _file_sum(temporary / _TENSORS), "manifest": _document_sum(document)}
+        sums = {"tensors": _file_sum(temporary / _TENSORS), "manifest": document_sum(document)}
         write_json(temporary / _MANIFEST, document | {"sha256": sums})
 
 
@@ -159,7 +159,7 @@ def _check_document(folder: Path, manifest: dict[str, Any]) -> None:
         )
     sums = manifest.get("sha256")
     rest = {key: value for key, value in manifest.items() if key != "sha256"}
-    if not isinstance(sums, dict) or sums.get("manifest") != _document_sum(rest):
+    if not isinstance(sums, dict) or sums.get("manifest") != document_sum(rest):
         raise _damaged(path, "it was changed after it was saved")
 
 
@@ -210,7 +210,7 @@ def _file_sum(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _document_sum(document: Mapping[str, Any]) -> str:
+def document_sum(document: Mapping[str, Any]) -> str:
     """Return the SHA-256 of a JSON document, whatever its spacing."""
     text = json.dumps(document, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
