@@ -18,6 +18,7 @@ from holdfast.io._stored import Stored
 from holdfast.io.damage import damage_as_table_errors
 from holdfast.io.embeddings import Embeddings, row_ids
 from holdfast.io.mapped import block_rows, gather
+from holdfast.io.paths import arrow_file
 from holdfast.io.texts import is_text, texts_from_arrow
 
 __all__ = ["read", "shape", "write"]
@@ -30,23 +31,23 @@ _BUFFER = 1 << 20
 
 def read(path: Path, mmap_dir: str | os.PathLike[str] | None = None) -> Embeddings:
     """Read a Parquet file with a list column of vectors."""
-    with damage_as_table_errors("Parquet"), _opened(path) as file:
+    with damage_as_table_errors("Parquet"), arrow_file(path, "rb") as stream, _opened(stream) as file:
         return _read(file, mmap_dir)
 
 
 def shape(path: Path) -> tuple[int, int]:
     """Return how many rows and columns the vectors have, by the file's footer."""
-    with damage_as_table_errors("Parquet"), _opened(path) as file:
+    with damage_as_table_errors("Parquet"), arrow_file(path, "rb") as stream, _opened(stream) as file:
         name = vector_column(file.schema_arrow.names, "write each as a list in one column 'embedding'")
         return file.metadata.num_rows, _width(file, name)
 
 
-def _opened(path: Path) -> pq.ParquetFile:
+def _opened(stream: pa.NativeFile) -> pq.ParquetFile:
     """Open a file so that a column is streamed: neither read ahead nor a row group at once.
 
     Our own files, and those of many other writers, have a checksum in every page.
     """
-    return pq.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER, page_checksum_verification=True)
+    return pq.ParquetFile(stream, pre_buffer=False, buffer_size=_BUFFER, page_checksum_verification=True)
 
 
 def write(emb: Embeddings, X: Stored, path: Path) -> None:
@@ -60,7 +61,7 @@ def write(emb: Embeddings, X: Stored, path: Path) -> None:
     )
     # Only labels repeat: a dictionary of ids, paths or vectors would cost time and save nothing.
     options = {"use_dictionary": ["label"], "write_statistics": False, "write_page_checksum": True}
-    with pq.ParquetWriter(path, schema, **options) as writer:
+    with arrow_file(path, "wb") as stream, pq.ParquetWriter(stream, schema, **options) as writer:
         for rows, block in X.blocks(_ROWS_PER_GROUP):
             columns = [pa.array(values[rows], schema.field(name).type) for name, values in present.items()]
             flat = pa.array(block.reshape(-1))

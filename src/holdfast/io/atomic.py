@@ -122,7 +122,8 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         If the file cannot be written there.
     """
     with atomic_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        # File names that are no UTF-8 come as lone surrogates; JSON has the same escapes for them.
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def write_json(path: str | os.PathLike[str], obj: Any) -> None:

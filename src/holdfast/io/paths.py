@@ -6,9 +6,12 @@ import errno
 import os
 import stat
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-__all__ = ["Kind", "real_path", "what_is"]
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["Kind", "arrow_file", "real_path", "what_is"]
 
 Kind = Literal["nothing", "file", "folder", "pipe or device"]
 
@@ -30,6 +33,13 @@ def what_is(path: str | os.PathLike[str]) -> Kind:
     if stat.S_ISDIR(mode):
         return "folder"
     return "file" if stat.S_ISREG(mode) else "pipe or device"
+
+
+def arrow_file(path: Path, mode: Literal["rb", "wb"]) -> pa.NativeFile:
+    """Open a file for pyarrow, which takes some names for addresses and refuses those that are no UTF-8."""
+    import pyarrow as pa
+
+    return pa.OSFile(os.fsencode(path), mode)
 
 
 def real_path(path: str | os.PathLike[str]) -> Path:

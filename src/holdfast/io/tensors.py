@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load, save
 
 from holdfast.exceptions import ModelFileError, OutputError, ParameterError
 from holdfast.io.atomic import atomic_folder, jsonable, where_it_went, write_json
@@ -60,8 +60,7 @@ def save_tensors(
     arrays = {name: _plain(name, array) for name, array in tensors.items()}
     with atomic_folder(folder, owned=MODEL_FILES) as temporary:
         try:
-            save_file(arrays, temporary / _TENSORS)
-            _follow_umask(temporary / _TENSORS)
+            (temporary / _TENSORS).write_bytes(save(arrays))
         except SafetensorError as error:
             raise OutputError(
                 f"Cannot write {folder} ({error}): give a folder on a disk with room."
@@ -109,8 +108,9 @@ def _read_tensors(path: Path, expected_sum: object) -> dict[str, npt.NDArray]:
     """Read the tensor file if its checksum is the expected one."""
     try:
         _check_file(path)
-        actual_sum = _file_sum(path)
-        tensors = load_file(path) if actual_sum == expected_sum else None
+        content = path.read_bytes()
+        actual_sum = hashlib.sha256(content).hexdigest()
+        tensors = load(content) if actual_sum == expected_sum else None
     except FileNotFoundError as error:
         raise _damaged(path, "it is missing") from error
     except OSError as error:
@@ -178,14 +178,6 @@ def _plain(name: str, array: npt.NDArray) -> npt.NDArray:
             f"Tensor {name!r} holds {plain.dtype} values: put anything but numbers in the manifest."
         )
     return plain.astype(plain.dtype.newbyteorder("="), copy=False)
-
-
-def _follow_umask(path: Path) -> None:
-    """Let whoever may read the folder read the file: safetensors makes it for its owner alone.
-
-    The folder was made a moment ago with the umask, which itself cannot be read without changing it.
-    """
-    path.chmod(path.parent.stat().st_mode & 0o666)
 
 
 def _layout(array: npt.NDArray) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from holdfast.io import Embeddings
 from holdfast.io.atomic import atomic_file, check_file_target
 from holdfast.io.damage import damage_as_table_errors
 from holdfast.io.mapped import block_rows, release
-from holdfast.io.paths import what_is
+from holdfast.io.paths import arrow_file, what_is
 from holdfast.io.texts import texts_from_arrow
 
 __all__ = ["AssignmentTable", "check_assignment_target", "read_assignments", "write_assignments"]
@@ -104,11 +104,11 @@ def write_assignments(table: AssignmentTable, path: str | os.PathLike[str]) -> N
             "confidence": pa.array(table.confidence, pa.float32()),
         }
     )
-    with atomic_file(path) as temporary:
+    with atomic_file(path) as temporary, arrow_file(temporary, "wb") as stream:
         if temporary.suffix.lower() == ".csv":
-            pa.csv.write_csv(columns, temporary)
+            pa.csv.write_csv(columns, stream)
         else:
-            pq.write_table(columns, temporary, write_page_checksum=True)
+            pq.write_table(columns, stream, write_page_checksum=True)
 
 
 def check_assignment_target(path: str | os.PathLike[str]) -> None:
@@ -144,7 +144,7 @@ def _read(path: Path) -> AssignmentTable:
     """Read the table and check that its columns are what they should be."""
     if what_is(path) == "pipe or device":
         raise TableError("it is a pipe or a device")
-    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+    with arrow_file(path, "rb") as stream, pq.ParquetFile(stream, page_checksum_verification=True) as file:
         missing = {"id", "cluster", "confidence"} - set(file.schema_arrow.names)
         if missing:
             raise TableError(f"it has no column {min(missing)!r}")
