@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Kind", "arrow_file", "real_path", "what_is"]
 
-Kind = Literal["nothing", "file", "folder", "pipe or device"]
+Kind = Literal["nothing", "file", "folder", "pipe or a device"]
 
 
 def what_is(path: str | os.PathLike[str]) -> Kind:
@@ -32,7 +32,7 @@ def what_is(path: str | os.PathLike[str]) -> Kind:
         return "nothing"
     if stat.S_ISDIR(mode):
         return "folder"
-    return "file" if stat.S_ISREG(mode) else "pipe or device"
+    return "file" if stat.S_ISREG(mode) else "pipe or a device"
 
 
 def arrow_file(path: Path, mode: Literal["rb", "wb"]) -> pa.NativeFile:

@@ -143,7 +143,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
 
 def _check_file(path: Path) -> None:
     """Refuse what would be waited for, for ever."""
-    if what_is(path) == "pipe or device":
+    if what_is(path) == "pipe or a device":
         raise OSError("it is a pipe or a device")
 
 

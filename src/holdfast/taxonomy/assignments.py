@@ -142,7 +142,7 @@ def read_assignments(path: Path) -> AssignmentTable:
 
 def _read(path: Path) -> AssignmentTable:
     """Read the table and check that its columns are what they should be."""
-    if what_is(path) == "pipe or device":
+    if what_is(path) == "pipe or a device":
         raise TableError("it is a pipe or a device")
     with arrow_file(path, "rb") as stream, pq.ParquetFile(stream, page_checksum_verification=True) as file:
         missing = {"id", "cluster", "confidence"} - set(file.schema_arrow.names)

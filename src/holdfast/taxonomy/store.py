@@ -325,7 +325,7 @@ def _why_no_taxonomy(run_json: Path) -> str:
 def _read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object."""
     try:
-        if what_is(path) == "pipe or device":
+        if what_is(path) == "pipe or a device":
             raise _damaged(path, "it is a pipe or a device")
         document = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -333,7 +333,9 @@ def _read_json(path: Path) -> dict[str, Any]:
             where_it_went(path.parent)
             or f"{path.parent} {_why_no_taxonomy(path)}: give one that fit or run wrote."
         ) from error
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise _damaged(path, error.strerror or error) from error
+    except (ValueError, RecursionError) as error:
         raise _damaged(path, error) from error
     if not isinstance(document, dict):
         raise _damaged(path, "it is no JSON object")
