@@ -44,7 +44,9 @@ def write(emb: Embeddings, X: Stored, path: Path) -> None:
     present = {name: values for name, values in beside.items() if values is not None}
     encoder = [] if emb.encoder is None else [emb.encoder]
     with path.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
+        # Python 3.11 and 3.12 forget to quote a carriage return alone.
+        odd = any("\r" in text for column in (emb.ids, *present.values()) for text in map(str, column))
+        writer = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL if odd else csv.QUOTE_MINIMAL)
         writer.writerow(["id", "embeddings", *present, *(["encoder"] if encoder else [])])
         for rows, block in X.blocks(_BLOCK_ROWS):
             vectors = map(json.dumps, block.tolist())

@@ -65,8 +65,7 @@ def read_npz(path: Path, _mmap_dir: str | os.PathLike[str] | None = None) -> Emb
         with zipfile.ZipFile(stream) as archive:
             names = [name.removesuffix(".npy") for name in archive.namelist()]
             members = dict(zip(names, archive.infolist(), strict=True))
-            for member in archive.infolist():  # each name stands in two places: has one of them changed?
-                archive.open(member).close()
+            _check_directory(archive, stream)
             X = _rows(_member(archive, members[vector_column(names, "name them 'X'")]))
             beside = {
                 role: _member(archive, members[name])
@@ -133,6 +132,16 @@ def _checked_header(stream: IO[bytes], size: int) -> _Header:
 def _read_array(stream: IO[bytes]) -> npt.NDArray:
     """Read one array whose header was checked."""
     return np.asarray(npy.read_array(stream, allow_pickle=False))
+
+
+def _check_directory(archive: zipfile.ZipFile, stream: IO[bytes]) -> None:
+    """Refuse a list of members that was changed: it has no checksum, but names and number stand twice."""
+    stream.seek(-22 - len(archive.comment), os.SEEK_END)
+    n_members = int.from_bytes(stream.read(12)[10:], "little")
+    if n_members not in (len(archive.infolist()), 0xFFFF):  # that is "look elsewhere", for very many
+        raise zipfile.BadZipFile(f"it should list {n_members} arrays and lists {len(archive.infolist())}")
+    for member in archive.infolist():
+        archive.open(member).close()
 
 
 def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> npt.NDArray:
