@@ -134,7 +134,7 @@ def row_text(row: int, name: object = None) -> str:
     return f"row {row}" if name is None or str(name) == str(row) else f"row {row} (id {str(name)!r})"
 
 
-def _rows_not_finite(X: npt.NDArray, after_block: Callable[[], None] | None) -> npt.NDArray[np.intp]:
+def _rows_not_finite(X: npt.NDArray, after_block: Callable[[], None] | None = None) -> npt.NDArray[np.intp]:
     """Return the numbers of the rows with a value that is not finite, in order."""
     if len(X) == 0 or np.asarray(X[:1]).dtype.kind not in "fc":
         return np.empty(0, dtype=np.intp)
