@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from holdfast.exceptions import InputError, TableError
-from holdfast.io import Embeddings, _parquet, embeddings, read_embeddings, write_embeddings
+from holdfast.io import Embeddings, _parquet, read_embeddings, write_embeddings
+from holdfast.io import texts as io_texts
 
 SUFFIXES = (".parquet", ".npz", ".npy", ".csv")
 
@@ -182,7 +183,7 @@ def test_bytes_are_read_as_utf8(tmp_path):
 @pytest.mark.parametrize("column", ["ids", "labels", "paths"])
 @pytest.mark.parametrize("suffix", [".parquet", ".npz", ".csv"])
 def test_a_text_of_any_length_cannot_fill_the_memory(tmp_path, monkeypatch, suffix, column):
-    monkeypatch.setattr(embeddings, "_CHARACTERS", 2048)
+    monkeypatch.setattr(io_texts, "_CHARACTERS", 2048)
     target = tmp_path / f"long{suffix}"
     texts = ["a", "b" * 1025]
     if suffix == ".npz":
@@ -196,7 +197,7 @@ def test_a_text_of_any_length_cannot_fill_the_memory(tmp_path, monkeypatch, suff
 
 
 def test_long_names_are_welcome_where_there_is_room(monkeypatch):
-    monkeypatch.setattr(embeddings, "_CHARACTERS", 4096)
+    monkeypatch.setattr(io_texts, "_CHARACTERS", 4096)
     assert Embeddings(["a", "b" * 2048], np.eye(2)).ids[1] == "b" * 2048
     assert Embeddings(np.array(["a", "b", "c" * 1365]), np.eye(3)).ids[2] == "c" * 1365
     with pytest.raises(InputError, match="ids has 1,366 characters in row 2: give at most 1,365,"):

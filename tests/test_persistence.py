@@ -219,7 +219,7 @@ def test_a_model_is_replaced_as_a_whole(folder, X):
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, MemoryError])
-@pytest.mark.parametrize("moment", ["write_json", "save_file"])
+@pytest.mark.parametrize("moment", ["write_json", "save"])
 def test_an_interruption_leaves_the_old_model(folder, model, X, monkeypatch, stop, moment):
     def interrupted(*_):
         raise stop

@@ -22,7 +22,7 @@ from holdfast.taxonomy import (
     open_taxonomy,
     write_assignments,
 )
-from holdfast.taxonomy.store import _precision
+from holdfast.taxonomy.vectors import precision
 
 
 @pytest.fixture(scope="module")
@@ -150,10 +150,10 @@ def test_assignments_can_be_written_as(tmp_path, suffix):
 
 def test_half_precision_is_used_only_where_it_suffices():
     rows = make_embeddings().X
-    assert _precision(rows / np.linalg.norm(rows, axis=1, keepdims=True)) == "float16"
-    assert _precision(rows * 1e6) == "float32"  # beyond what half precision can hold
-    assert _precision(rows / 1e6) == "float32"  # below it
-    assert _precision(rows + 2000) == "float32"  # held, but blurred: its step at 2000 is 1
+    assert precision(rows / np.linalg.norm(rows, axis=1, keepdims=True)) == "float16"
+    assert precision(rows * 1e6) == "float32"  # beyond what half precision can hold
+    assert precision(rows / 1e6) == "float32"  # below it
+    assert precision(rows + 2000) == "float32"  # held, but blurred: its step at 2000 is 1
 
 
 # --- whole or not at all --------------------------------------------------------------------------------

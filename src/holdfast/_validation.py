@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from numbers import Integral, Real
 from typing import TypeVar
 
@@ -93,7 +93,13 @@ def check_choice(name: str, value: T, choices: Collection[T]) -> T:
     return value
 
 
-def check_finite(X: npt.NDArray, where: str, row_names: Sequence[str] | npt.NDArray | None = None) -> None:
+def check_finite(
+    X: npt.NDArray,
+    where: str,
+    row_names: Sequence[str] | npt.NDArray | None = None,
+    *,
+    after_block: Callable[[], None] | None = None,
+) -> None:
     """Refuse NaN and infinity, looking at a few rows at a time so that no mask of X's size is made.
 
     Parameters
@@ -104,13 +110,15 @@ def check_finite(X: npt.NDArray, where: str, row_names: Sequence[str] | npt.NDAr
         What X is, for the message ("X", or the name of the file it came from).
     row_names : sequence of str of length n_samples, optional
         The rows' ids, to name the first bad one.
+    after_block : callable, optional
+        Called after each few rows; for a memory map, to give their pages back.
 
     Raises
     ------
     InputError
         If any value is not finite; names the first bad row and how many there are.
     """
-    bad = _rows_not_finite(X)
+    bad = _rows_not_finite(X, after_block)
     if not bad.size:
         return
     first = int(bad[0])
@@ -126,7 +134,7 @@ def row_text(row: int, name: object = None) -> str:
     return f"row {row}" if name is None or str(name) == str(row) else f"row {row} (id {str(name)!r})"
 
 
-def _rows_not_finite(X: npt.NDArray) -> npt.NDArray[np.intp]:
+def _rows_not_finite(X: npt.NDArray, after_block: Callable[[], None] | None = None) -> npt.NDArray[np.intp]:
     """Return the numbers of the rows with a value that is not finite, in order."""
     if len(X) == 0 or np.asarray(X[:1]).dtype.kind not in "fc":
         return np.empty(0, dtype=np.intp)
@@ -136,6 +144,8 @@ def _rows_not_finite(X: npt.NDArray) -> npt.NDArray[np.intp]:
     for start in range(0, len(X), step):
         block = np.asarray(X[start : start + step]).reshape(-1, width)
         found.append(start + np.flatnonzero(~np.isfinite(block).all(axis=1)))
+        if after_block is not None:
+            after_block()
     return np.concatenate(found)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -92,7 +93,7 @@ def open_image(source: ImageSource, *, shorter_side: int | None = None) -> Image
     try:
         if isinstance(source, Image.Image):
             return _decode(source, name)
-        stream = BytesIO(source) if isinstance(source, bytes) else Path(source)
+        stream = BytesIO(source) if isinstance(source, bytes) else _regular(Path(source))
         with Image.open(stream, formats=_known_formats()) as image:
             return _decode(image, name, shorter_side)
     except (ImageError, MemoryError):
@@ -189,9 +190,13 @@ def list_images(folder: str | Path) -> ImageFolder:
         If the folder is missing, is a file, cannot be listed, or holds no image.
     """
     root = Path(folder)
-    if not root.exists():
-        raise ImageError(f"{path_text(root)} does not exist; give a folder that holds images.")
-    if not root.is_dir():
+    try:
+        mode = root.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+        raise ImageError(f"{path_text(root)} does not exist; give a folder that holds images.") from error
+    except OSError as error:  # no permission, or a link without an end
+        raise _cannot_list(root, error) from error
+    if not stat.S_ISDIR(mode):
         raise ImageError(f"{path_text(root)} is a file, not a folder; give the folder that holds the images.")
     root = root.absolute()
     found = sorted((path_text(path), path) for path in _walk(root, Path(), ()))
@@ -236,6 +241,14 @@ def _decode(image: Image.Image, name: str, shorter_side: int | None = None) -> I
         image.draft(None, (2 * shorter_side, 2 * shorter_side))
     image.load()
     return _to_rgb(_upright(image))
+
+
+def _regular(path: Path) -> Path:
+    """Refuse a pipe, which would be waited for, and a device, which may never end."""
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise ImageError(f"{path_text(path)} is a pipe or a device, not an image; leave it out.")
+    return path
 
 
 def _check_size(image: Image.Image, name: str) -> None:
@@ -324,10 +337,13 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as entries:
             return list(entries)
     except OSError as error:
-        raise ImageError(
-            f"{path_text(folder)} cannot be listed ({error.strerror}); "
-            "change its permissions or move it away."
-        ) from error
+        raise _cannot_list(folder, error) from error
+
+
+def _cannot_list(folder: Path, error: OSError) -> ImageError:
+    return ImageError(
+        f"{path_text(folder)} cannot be listed ({error.strerror}); change its permissions or move it away."
+    )
 
 
 def _is(test: Callable[[], bool]) -> bool:

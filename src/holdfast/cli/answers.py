@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from holdfast.cli.options import DEFAULT_ENCODER
-from holdfast.cli.sources import Collection, embed_images, read_table
+from holdfast.cli.sources import Collection, check_table, embed_images, read_fitted, read_table
 from holdfast.exceptions import InputError
+from holdfast.io import TABLE_SUFFIXES
+from holdfast.io.paths import what_is
 from holdfast.taxonomy import AssignmentTable, TaxonomyFolder, open_taxonomy
 
 if TYPE_CHECKING:
@@ -21,7 +24,13 @@ __all__ = ["assign", "evaluate"]
 
 
 def assign(
-    folder: Path, source: Path, watch: Watch, *, encoder: str | None = None, device: str = "auto"
+    folder: Path,
+    source: Path,
+    watch: Watch,
+    *,
+    encoder: str | None = None,
+    device: str = "auto",
+    beside: Path | None = None,
 ) -> tuple[AssignmentTable, Collection]:
     """Assign items to the clusters of a taxonomy.
 
@@ -37,6 +46,8 @@ def assign(
         Name or folder of the model that embeds images; by default the one that the taxonomy was made with.
     device : str, default="auto"
         Where the encoder and the model run.
+    beside : Path, optional
+        The file that the answer goes to: a large table needs room in its folder, see `read_table`.
 
     Returns
     -------
@@ -54,15 +65,14 @@ def assign(
     from holdfast.training.batches import resolve_device
 
     taxonomy = open_taxonomy(folder)
-    if not source.exists():
-        raise InputError(f"{source} does not exist: check the path.")
+    are_images = _is_folder_of_images(source)
     run = taxonomy.read_run()
     place = resolve_device(device)
-    if source.is_dir():
+    if are_images:
         embedder = _same_embedder(folder, run, encoder, device)
         collection = embed_images(source, embedder, watch)
     else:
-        collection = read_table(source)
+        collection = read_table(source, beside)
         _check_same_space(folder, run, collection)
     model = taxonomy.load_model()
     model.module_.to(place)
@@ -112,9 +122,21 @@ def evaluate(folder: Path, table: Path | None = None) -> dict[str, Any]:
     }
 
 
+def _is_folder_of_images(source: Path) -> bool:
+    """Tell images from a table, and refuse what is neither before a model is loaded."""
+    with suppress(OSError):  # the table's own check says what is wrong
+        kind = what_is(source)
+        if kind == "nothing":
+            raise InputError(f"{source} does not exist: check the path.")
+        if kind == "folder" and source.suffix.lower() not in TABLE_SUFFIXES:
+            return True
+    check_table(source)
+    return False
+
+
 def _fitted(taxonomy: TaxonomyFolder) -> tuple[Embeddings, AssignmentTable]:
     """Return the collection and its clusters as they were stored."""
-    emb, assigned = taxonomy.load_embeddings(), taxonomy.load_assignments()
+    emb, assigned = read_fitted(taxonomy), taxonomy.load_assignments()
     if not np.array_equal(emb.ids, assigned.ids):
         raise InputError(
             f"{taxonomy.root} has vectors and assignments of different items: run the fit again."

@@ -49,7 +49,14 @@ class Assign(Task):
         if self.out is not None:
             check_assignment_target(self.out)
         with screen.progress() as watch:
-            table, found = assign(self.taxonomy, self.source, watch, encoder=self.encoder, device=self.device)
+            table, found = assign(
+                self.taxonomy,
+                self.source,
+                watch,
+                encoder=self.encoder,
+                device=self.device,
+                beside=self.out,
+            )
         if self.out is None:
             show_assignments(screen, table)
             return

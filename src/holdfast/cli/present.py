@@ -143,7 +143,9 @@ def _write_csv(screen: Screen, table: AssignmentTable) -> None:
     import io
 
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    # Python 3.11 and 3.12 forget to quote a carriage return alone.
+    odd = any("\r" in name for name in table.ids.tolist())
+    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL if odd else csv.QUOTE_MINIMAL)
     writer.writerow(["id", "cluster", "confidence"])
     confidence = (f"{value:.4f}" for value in table.confidence.tolist())
     writer.writerows(zip(table.ids.tolist(), table.cluster.tolist(), confidence, strict=True))

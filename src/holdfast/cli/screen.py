@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -50,13 +51,15 @@ class Screen:
 
     def line(self, text: str) -> None:
         """Print one line as it is, whatever its length."""
-        typer.echo(text)
+        typer.echo(text if _is_storable(text) else os.fsencode(text))
 
     def document(self, content: Any) -> None:
         """Print one JSON object."""
         from holdfast.io.atomic import jsonable
 
-        typer.echo(json.dumps(jsonable(content), indent=2, ensure_ascii=False))
+        text = json.dumps(jsonable(content), indent=2, ensure_ascii=False)
+        # A file name that is no UTF-8 comes as lone surrogates, for which JSON has the same escapes.
+        typer.echo(text if _is_storable(text) else text.encode("utf-8", "backslashreplace"))
 
     def note(self, text: str) -> None:
         """Say something beside the result."""
@@ -124,6 +127,15 @@ class _Notes(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         prefix = "Note" if record.levelno >= logging.WARNING else record.name
         self._note(f"{prefix}: {record.getMessage()}")
+
+
+def _is_storable(text: str) -> bool:
+    """Tell whether a text can be written; the name of a file need not be, and goes out as its bytes."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def printable(text: object) -> str:

@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from holdfast.exceptions import InputError
-from holdfast.io import Embeddings, check_table_source, read_embeddings
+from holdfast.io import Embeddings, check_table_source, read_embeddings, table_shape
+from holdfast.io.paths import what_is
+from holdfast.io.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from holdfast.cli.screen import Watch
     from holdfast.embedding import Embedder, Quarantined
+    from holdfast.taxonomy import TaxonomyFolder
 
 __all__ = [
     "Collection",
@@ -26,6 +29,7 @@ __all__ = [
     "embed_resumably",
     "load_digits",
     "pictures_of",
+    "read_fitted",
     "read_table",
 ]
 
@@ -58,8 +62,15 @@ class Collection:
     quarantined: tuple[Quarantined, ...] = ()
 
 
-def read_table(path: Path) -> Collection:
-    """Read a table of embeddings.
+def read_table(path: Path, beside: Path | None = None) -> Collection:
+    """Read a table of embeddings; a large one into a memory map.
+
+    Parameters
+    ----------
+    path : Path
+    beside : Path, optional
+        What the command writes: the vectors of a large table are kept in the same folder meanwhile, or else
+        in the table's own.
 
     Raises
     ------
@@ -67,8 +78,21 @@ def read_table(path: Path) -> Collection:
         If it is missing, a folder, or no such table.
     """
     check_table(path)
-    emb = read_embeddings(path)
+    folders = [place.parent for place in (beside, path) if place is not None]
+    emb = read_embeddings(path, mmap_dir=scratch_folder(table_shape(path), folders))
     return Collection(emb, str(path), pictures=None if emb.paths is None else FROM_PATHS)
+
+
+def read_fitted(taxonomy: TaxonomyFolder) -> Embeddings:
+    """Return the collection of a taxonomy; a large one as a memory map.
+
+    Raises
+    ------
+    InputError
+        If it is damaged.
+    """
+    folder = scratch_folder(taxonomy.vectors_shape(), [taxonomy.root.parent, taxonomy.root])
+    return taxonomy.load_embeddings(mmap_dir=folder)
 
 
 def check_table(path: Path) -> None:
@@ -79,9 +103,15 @@ def check_table(path: Path) -> None:
     InputError
         If it is missing, a folder, or of an unknown suffix.
     """
-    if path.is_dir():
+    if _is_folder(path):
         raise InputError(f"{path} is a folder: give a table of embeddings, or use holdfast run for images.")
     check_table_source(path)
+
+
+def _is_folder(path: Path) -> bool:
+    with suppress(OSError):  # what cannot be looked at is no folder that could be mistaken for a table
+        return what_is(path) == "folder"
+    return False
 
 
 def load_digits() -> Collection:

@@ -1,6 +1,21 @@
 """Files: tables of embeddings, tensor folders and atomic writes. This room knows no estimator."""
 
 from holdfast.io.embeddings import Embeddings
-from holdfast.io.tables import check_table_source, check_table_target, read_embeddings, write_embeddings
+from holdfast.io.tables import (
+    TABLE_SUFFIXES,
+    check_table_source,
+    check_table_target,
+    read_embeddings,
+    table_shape,
+    write_embeddings,
+)
 
-__all__ = ["Embeddings", "check_table_source", "check_table_target", "read_embeddings", "write_embeddings"]
+__all__ = [
+    "TABLE_SUFFIXES",
+    "Embeddings",
+    "check_table_source",
+    "check_table_target",
+    "read_embeddings",
+    "table_shape",
+    "write_embeddings",
+]

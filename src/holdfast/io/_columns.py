@@ -40,9 +40,11 @@ def vector_column(available: Iterable[str], remedy: str) -> str:
         If there is none (names what there is, and gives the remedy), or if two columns share a name.
     """
     names = list(available)
-    twice = [name for name in names if names.count(name) > 1]
-    if twice:
-        raise TableError(f"two columns are named {twice[0]!r}: rename or drop one.")
+    seen: set[str] = set()
+    for name in names:  # there may be hundreds of thousands
+        if name in seen:
+            raise TableError(f"two columns are named {_short(name)!r}: rename or drop one.")
+        seen.add(name)
     found = find_column("X", names)
     if found is None:
         raise TableError(f"no vectors among {_listed(names)}: {remedy}.")
@@ -52,4 +54,10 @@ def vector_column(available: Iterable[str], remedy: str) -> str:
 def _listed(names: list[str]) -> str:
     """Name what there is; a column for every number would be hundreds of names."""
     more = [f"{len(names) - _MOST_NAMES} more"] if len(names) > _MOST_NAMES else []
-    return ", ".join(names[:_MOST_NAMES] + more) or "no names at all"
+    return ", ".join([_short(name) for name in names[:_MOST_NAMES]] + more) or "no names at all"
+
+
+def _short(name: str) -> str:
+    """Write a name in at most 60 characters, on one line."""
+    text = name if name.isprintable() else repr(name)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,15 @@ import numpy.typing as npt
 from holdfast._validation import row_text
 from holdfast.exceptions import TableError
 from holdfast.io._columns import find_column, vector_column
+from holdfast.io._stored import Stored
 from holdfast.io.embeddings import Embeddings, row_ids
 
 __all__ = ["read", "write"]
 
+_BLOCK_ROWS = 1024  # of Python floats at once, which take eight times the room
 
-def read(path: Path) -> Embeddings:
+
+def read(path: Path, _mmap_dir: str | os.PathLike[str] | None = None) -> Embeddings:
     """Read a CSV file with a header."""
     with path.open(encoding="utf-8-sig", newline="") as stream, _any_field_size():
         try:
@@ -34,22 +38,20 @@ def read(path: Path) -> Embeddings:
             raise TableError("is not written in UTF-8: save it as UTF-8.") from error
 
 
-def write(emb: Embeddings, X: npt.NDArray, path: Path) -> None:
+def write(emb: Embeddings, X: Stored, path: Path) -> None:
     """Write columns ``id``, ``embeddings`` and what there is of ``labels``, ``path`` and ``encoder``."""
-    columns: dict[str, Callable[[int], Any]] = {
-        "id": lambda row: emb.ids[row],
-        "embeddings": lambda row: json.dumps(X[row].tolist()),
-    }
-    if emb.labels is not None:
-        columns["labels"] = emb.labels.__getitem__
-    if emb.paths is not None:
-        columns["path"] = emb.paths.__getitem__
-    if emb.encoder is not None:
-        columns["encoder"] = lambda _row: emb.encoder
+    beside = {"labels": emb.labels, "path": emb.paths}
+    present = {name: values for name, values in beside.items() if values is not None}
+    encoder = [] if emb.encoder is None else [emb.encoder]
     with path.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows([value(row) for value in columns.values()] for row in range(len(emb)))
+        # Python 3.11 and 3.12 forget to quote a carriage return alone.
+        odd = any("\r" in text for column in (emb.ids, *present.values()) for text in map(str, column))
+        writer = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL if odd else csv.QUOTE_MINIMAL)
+        writer.writerow(["id", "embeddings", *present, *(["encoder"] if encoder else [])])
+        for rows, block in X.blocks(_BLOCK_ROWS):
+            vectors = map(json.dumps, block.tolist())
+            columns = [emb.ids[rows], vectors, *(values[rows] for values in present.values())]
+            writer.writerows([*row, *encoder] for row in zip(*columns, strict=True))
 
 
 def _read_rows(reader: csv.DictReader) -> Embeddings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,26 +14,43 @@ import pyarrow.parquet as pq
 
 from holdfast.exceptions import TableError
 from holdfast.io._columns import find_column, vector_column
+from holdfast.io._stored import Stored
+from holdfast.io.damage import damage_as_table_errors
 from holdfast.io.embeddings import Embeddings, row_ids
+from holdfast.io.mapped import block_rows, gather
+from holdfast.io.paths import arrow_file
+from holdfast.io.texts import is_text, texts_from_arrow
 
-__all__ = ["read", "write"]
+__all__ = ["read", "shape", "write"]
 
 _ENCODER_KEY = b"holdfast.encoder"
 _ROWS_PER_GROUP = 8192
 _READ_ROWS = 2048
+_BUFFER = 1 << 20
 
 
-def read(path: Path) -> Embeddings:
+def read(path: Path, mmap_dir: str | os.PathLike[str] | None = None) -> Embeddings:
     """Read a Parquet file with a list column of vectors."""
-    try:
-        # Reading ahead would keep the whole column in memory beside the copy that is made of it.
-        with pq.ParquetFile(path, pre_buffer=False) as file:
-            return _read(file)
-    except pa.ArrowException as error:
-        raise TableError(f"is damaged or no Parquet file ({_first_line(error)}): write it again.") from error
+    with damage_as_table_errors("Parquet"), arrow_file(path, "rb") as stream, _opened(stream) as file:
+        return _read(file, mmap_dir)
 
 
-def write(emb: Embeddings, X: npt.NDArray, path: Path) -> None:
+def shape(path: Path) -> tuple[int, int]:
+    """Return how many rows and columns the vectors have, by the file's footer."""
+    with damage_as_table_errors("Parquet"), arrow_file(path, "rb") as stream, _opened(stream) as file:
+        name = vector_column(file.schema_arrow.names, "write each as a list in one column 'embedding'")
+        return file.metadata.num_rows, _width(file, name)
+
+
+def _opened(stream: pa.NativeFile) -> pq.ParquetFile:
+    """Open a file so that a column is streamed: neither read ahead nor a row group at once.
+
+    Our own files, and those of many other writers, have a checksum in every page.
+    """
+    return pq.ParquetFile(stream, pre_buffer=False, buffer_size=_BUFFER, page_checksum_verification=True)
+
+
+def write(emb: Embeddings, X: Stored, path: Path) -> None:
     """Write ``id``, ``embedding`` (fixed-size lists of X's type) and what there is of ``label``, ``path``."""
     beside = {"id": emb.ids, "label": emb.labels, "path": emb.paths}
     present = {name: values for name, values in beside.items() if values is not None}
@@ -42,24 +60,24 @@ def write(emb: Embeddings, X: npt.NDArray, path: Path) -> None:
         metadata=None if emb.encoder is None else {_ENCODER_KEY: emb.encoder.encode()},
     )
     # Only labels repeat: a dictionary of ids, paths or vectors would cost time and save nothing.
-    with pq.ParquetWriter(path, schema, use_dictionary=["label"], write_statistics=False) as writer:
-        for start in range(0, len(emb), _ROWS_PER_GROUP):
-            rows = slice(start, start + _ROWS_PER_GROUP)
-            columns = [
-                pa.array(values[rows].tolist(), schema.field(name).type) for name, values in present.items()
-            ]
-            flat = pa.array(np.ascontiguousarray(X[rows]).reshape(-1))
+    options = {"use_dictionary": ["label"], "write_statistics": False, "write_page_checksum": True}
+    with arrow_file(path, "wb") as stream, pq.ParquetWriter(stream, schema, **options) as writer:
+        for rows, block in X.blocks(_ROWS_PER_GROUP):
+            columns = [pa.array(values[rows], schema.field(name).type) for name, values in present.items()]
+            flat = pa.array(block.reshape(-1))
             columns.append(pa.FixedSizeListArray.from_arrays(flat, type=schema.field("embedding").type))
             writer.write_batch(pa.record_batch(columns, schema=schema))
 
 
-def _read(file: pq.ParquetFile) -> Embeddings:
+def _read(file: pq.ParquetFile, mmap_dir: str | os.PathLike[str] | None) -> Embeddings:
     """Read the vectors in blocks and the small columns whole."""
     names = file.schema_arrow.names
-    if file.metadata.num_rows == 0:
+    n_rows = file.metadata.num_rows
+    if n_rows == 0:
         raise TableError("has no rows: give at least one.")
-    X = _read_vectors(file, vector_column(names, "write each as a list in one column 'embedding'"))
-    beside = {role: _read_column(file, find_column(role, names)) for role in ("ids", "labels", "paths")}
+    vectors_in = vector_column(names, "write each as a list in one column 'embedding'")
+    X = gather(_blocks(file, vectors_in), n_rows, mmap_dir)
+    beside = {role: _read_column(file, role, find_column(role, names)) for role in ("ids", "labels", "paths")}
     encoder = (file.schema_arrow.metadata or {}).get(_ENCODER_KEY)
     ids = beside["ids"]
     return Embeddings(
@@ -81,31 +99,37 @@ def _encoder(stored: bytes) -> str:
         ) from error
 
 
-def _read_vectors(file: pq.ParquetFile, name: str) -> npt.NDArray[np.float32]:
-    """Copy the vectors, once, into one float32 array of shape (n, d)."""
-    X: npt.NDArray[np.float32] | None = None
-    for start, block in _blocks(file, name):
-        rows = _rows(block, start, None if X is None else X.shape[1])
-        if X is None:
-            X = np.empty((file.metadata.num_rows, rows.shape[1]), dtype=np.float32)
-        with np.errstate(over="ignore"):
-            X[start : start + len(rows)] = rows
-    if X is None:
-        raise TableError("has no rows: give at least one.")
-    return X
-
-
-def _blocks(file: pq.ParquetFile, name: str) -> Iterator[tuple[int, pa.Array]]:
-    """Yield the number of a block's first row and its column of lists."""
-    start = 0
-    for batch in file.iter_batches(batch_size=_READ_ROWS, columns=[name]):
+def _blocks(file: pq.ParquetFile, name: str) -> Iterator[npt.NDArray]:
+    """Yield the vectors, some rows at a time; the first odd row is named."""
+    start, width = 0, None
+    batch_rows = block_rows(_width(file, name), _READ_ROWS)
+    for batch in file.iter_batches(batch_size=batch_rows, columns=[name], use_threads=False):
         # A column name with dots selects nested fields too; the one we want is found by its own name.
         column = batch.column(name)
         column = column.storage if isinstance(column, pa.ExtensionArray) else column
         if not _is_list(column.type):
             raise TableError(f"column {name!r} holds {column.type}: give one list of numbers per row.")
-        yield start, column
-        start += len(column)
+        if len(column):
+            rows = _rows(column, start, width)
+            width = rows.shape[1]
+            yield rows
+            start += len(rows)
+
+
+def _width(file: pq.ParquetFile, name: str) -> int:
+    """Return how many values the first row has.
+
+    The footer has such numbers too, but pyarrow 26 ends the process where they are damaged.
+    """
+    kind = file.schema_arrow.field(name).type
+    if pa.types.is_fixed_size_list(kind):
+        return int(kind.list_size)
+    for batch in file.iter_batches(batch_size=1, columns=[name], use_threads=False):
+        first = batch.column(name)
+        first = first.storage if isinstance(first, pa.ExtensionArray) else first
+        if len(first) and _is_list(first.type):
+            return len(first.flatten())
+    return 0
 
 
 def _is_list(kind: pa.DataType) -> bool:
@@ -134,7 +158,7 @@ def _rows(column: pa.Array, start: int, width: int | None) -> npt.NDArray:
     return np.asarray(values.to_numpy(zero_copy_only=False)).reshape(len(column), expected)
 
 
-def _read_column(file: pq.ParquetFile, name: str | None) -> npt.NDArray[Any] | None:
+def _read_column(file: pq.ParquetFile, role: str, name: str | None) -> npt.NDArray[Any] | None:
     """Read a small column whole, refusing gaps."""
     if name is None:
         return None
@@ -147,7 +171,7 @@ def _read_column(file: pq.ParquetFile, name: str | None) -> npt.NDArray[Any] | N
         )
     if column.null_count:
         raise _row_error(_first_null(column), f"has no {name}", "fill it or drop the column")
-    return np.asarray(column.to_numpy())
+    return texts_from_arrow(role, column) if is_text(column.type) else np.asarray(column.to_numpy())
 
 
 def _first_null(values: pa.Array | pa.ChunkedArray) -> int:
@@ -163,8 +187,3 @@ def _row_error(row: int, problem: str, remedy: str) -> TableError:
 def _arrow_type(values: npt.NDArray[Any]) -> pa.DataType:
     """Return a column's type in the file: text, or the integer type it has."""
     return pa.string() if values.dtype.kind == "U" else pa.from_numpy_dtype(values.dtype)
-
-
-def _first_line(error: Exception) -> str:
-    """Shorten Arrow's messages, which can run over many lines."""
-    return str(error).partition("\n")[0].rstrip(".")

@@ -24,12 +24,15 @@ from typing import Any
 import numpy as np
 
 from holdfast.exceptions import HoldfastError, OutputError
+from holdfast.io.paths import real_path, what_is
 
 __all__ = [
     "atomic_file",
     "atomic_folder",
+    "check_file_target",
     "jsonable",
     "output_error",
+    "target_path",
     "where_it_went",
     "write_json",
     "write_text",
@@ -57,11 +60,10 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     >>> with atomic_file("numbers.txt") as temporary:  # doctest: +SKIP
     ...     temporary.write_text("1 2 3")
     """
-    target = Path(path).resolve()
+    target = target_path(path)
     temporary = _temporary_beside(target)
     with _os_errors_as_output_errors(path, temporary, target):
-        if target.is_dir():
-            raise OutputError(f"{path} is a folder; give the name of a file to write.")
+        check_file_target(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
@@ -95,7 +97,7 @@ def atomic_folder(path: str | os.PathLike[str], *, owned: Collection[str] | None
     OutputError
         If the folder cannot be written there, or holds files that are not ours.
     """
-    target = Path(path).resolve()
+    target = target_path(path)
     temporary = _temporary_beside(target)
     with _os_errors_as_output_errors(path, temporary, target):
         _check_replaceable(path, target, owned or ())
@@ -120,7 +122,8 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         If the file cannot be written there.
     """
     with atomic_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        # File names that are no UTF-8 come as lone surrogates; JSON has the same escapes for them.
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def write_json(path: str | os.PathLike[str], obj: Any) -> None:
@@ -161,10 +164,40 @@ def output_error(path: str | os.PathLike[str], error: OSError) -> OutputError:
     )
 
 
+def check_file_target(path: str | os.PathLike[str]) -> None:
+    """Refuse a place where no file can be written: a folder is there, or a pipe that would be replaced.
+
+    Raises
+    ------
+    OutputError
+        If something else than a file is there, or the system will not say.
+    """
+    try:
+        kind = what_is(path)
+    except OSError as error:
+        raise output_error(path, error) from error
+    if kind not in ("file", "nothing"):
+        raise OutputError(f"{path} is a {kind}; give the name of a file to write.")
+
+
+def target_path(path: str | os.PathLike[str]) -> Path:
+    """Return the place behind all links that a result is written to.
+
+    Raises
+    ------
+    OutputError
+        If its links lead round in a circle.
+    """
+    try:
+        return real_path(path)
+    except OSError as error:
+        raise output_error(path, error) from error
+
+
 def where_it_went(folder: str | os.PathLike[str]) -> str | None:
     """Say in one sentence where the files of a missing folder are, if a kill cut its replacement short."""
-    target = Path(folder).resolve()
-    if target.exists():
+    target = Path(os.path.realpath(folder))
+    if os.path.lexists(target):
         return None
     retired = sorted(target.parent.glob(f".old-{'[0-9a-f]' * 8}-{glob.escape(target.name)}"))
     if not retired:

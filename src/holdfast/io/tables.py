@@ -7,18 +7,29 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
-from holdfast._validation import check_choice, row_text
+from holdfast._validation import check_choice
 from holdfast.exceptions import InputError, OutputError, TableError
 from holdfast.io import _csv, _numpy, _parquet
-from holdfast.io.atomic import atomic_file, output_error
+from holdfast.io._stored import Stored
+from holdfast.io.atomic import atomic_file, check_file_target, output_error
+from holdfast.io.damage import too_large
 from holdfast.io.embeddings import Embeddings, row_ids
+from holdfast.io.paths import what_is
 
-__all__ = ["check_table_source", "check_table_target", "read_embeddings", "write_embeddings"]
+__all__ = [
+    "TABLE_SUFFIXES",
+    "check_table_source",
+    "check_table_target",
+    "read_embeddings",
+    "table_shape",
+    "write_embeddings",
+]
+
+PathLike: TypeAlias = str | os.PathLike[str]
 
 logger = logging.getLogger(__name__)
 
@@ -27,20 +38,24 @@ logger = logging.getLogger(__name__)
 class _Format:
     """How to read and write one kind of file; readers and writers speak of rows, never of the file."""
 
-    read: Callable[[Path], Embeddings]
-    write: Callable[[Embeddings, npt.NDArray, Path], None]
+    read: Callable[[Path, PathLike | None], Embeddings]
+    write: Callable[[Embeddings, Stored, Path], None]
+    shape: Callable[[Path], tuple[int, int]] | None = None
 
 
 _FORMATS = {
-    ".parquet": _Format(_parquet.read, _parquet.write),
+    ".parquet": _Format(_parquet.read, _parquet.write, _parquet.shape),
     ".npz": _Format(_numpy.read_npz, _numpy.write_npz),
-    ".npy": _Format(_numpy.read_npy, _numpy.write_npy),
+    ".npy": _Format(_numpy.read_npy, _numpy.write_npy, _numpy.npy_shape),
     ".csv": _Format(_csv.read, _csv.write),
 }
 
+TABLE_SUFFIXES = tuple(_FORMATS)
+"""How the names of tables end, in lower case."""
 
-def read_embeddings(path: str | os.PathLike[str]) -> Embeddings:
-    """Read a table of embeddings.
+
+def read_embeddings(path: PathLike, *, mmap_dir: PathLike | None = None) -> Embeddings:
+    """Read a table of embeddings, into memory or, if it may be larger than that, into a memory map.
 
     Parameters
     ----------
@@ -58,30 +73,64 @@ def read_embeddings(path: str | os.PathLike[str]) -> Embeddings:
         Usual variants of the names are known (``embedding``, ``embeddings``, ``vector``; ``id``, ``ids``;
         ``label``, ``labels``, ``class``, ``y``; ``path``, ``paths``). Rows without ids are named by their
         numbers. Pictures stored as an array of more than two dimensions are flattened to rows.
+    mmap_dir : path-like, optional
+        A folder on a disk with room for the vectors. Those of a Parquet file are then copied once, block by
+        block, into a file there that nobody sees and that is gone when the array is, whatever ends the
+        process. A ``.npy`` file of half or single precision rows is mapped where it is (leave it unchanged
+        while the array is in use), any other is copied like Parquet. ``.npz`` and ``.csv`` are read into
+        memory all the same.
 
     Returns
     -------
     Embeddings
-        With `X` in float32.
+        With `X` in float32; with `mmap_dir`, a read-only memory map, in float16 where the table is.
 
     Raises
     ------
     TableError
         If the file is missing or cannot be read as a table of embeddings; names the file, the row and the
         remedy. Rows are counted from 0. No file can make this function execute code.
+    OutputError
+        If `mmap_dir` cannot be written to, or has too little room.
     """
     source = Path(path)
     check_table_source(source)
     try:
-        return _FORMATS[source.suffix.lower()].read(source)
+        return _FORMATS[source.suffix.lower()].read(source, mmap_dir)
     except InputError as error:
         raise TableError(f"{path}: {error}") from error
+    except MemoryError as error:
+        raise TableError(f"{path}: {too_large(error)}") from error
+    except OutputError:
+        raise
     except OSError as error:
         raise TableError(f"{path} cannot be read ({error.strerror or error}): check the file.") from error
 
 
+def table_shape(path: PathLike) -> tuple[int, int] | None:
+    """Return the rows and columns of a table's vectors by a look at its first or last bytes.
+
+    Parameters
+    ----------
+    path : path-like
+        A table.
+
+    Returns
+    -------
+    tuple of int or None
+        None where only reading it would tell (.npz and .csv), or where it cannot be read.
+    """
+    source = Path(path)
+    known = _FORMATS.get(source.suffix.lower())
+    try:
+        check_table_source(source)
+        return None if known is None or known.shape is None else known.shape(source)
+    except (InputError, OSError, MemoryError):
+        return None
+
+
 def write_embeddings(
-    emb: Embeddings, path: str | os.PathLike[str], dtype: Literal["float32", "float16"] = "float32"
+    emb: Embeddings, path: PathLike, dtype: Literal["float32", "float16"] = "float32"
 ) -> None:
     """Write a table of embeddings, atomically; `read_embeddings` gives back an equal one.
 
@@ -107,57 +156,49 @@ def write_embeddings(
     check_choice("dtype", dtype, ("float32", "float16"))
     target = Path(path)
     check_table_target(target)
-    X = _stored(emb, dtype)
     _warn_of_losses(emb, target)
     try:
         with atomic_file(target) as temporary:
-            _FORMATS[target.suffix.lower()].write(emb, X, temporary)
+            _FORMATS[target.suffix.lower()].write(emb, Stored(emb, np.dtype(dtype)), temporary)
     except OutputError:
         raise
     except OSError as error:  # numpy's writers raise some without a number; here all are about the output
         raise output_error(path, error) from error
 
 
-def check_table_source(path: str | os.PathLike[str]) -> None:
+def check_table_source(path: PathLike) -> None:
     """Refuse what `read_embeddings` could not even open; for the time before other work.
 
     Raises
     ------
     TableError
-        If there is no file, or its suffix is unknown.
+        If there is no file, or it may not be looked at, or its suffix is unknown.
     """
     source = Path(path)
     if source.suffix.lower() not in _FORMATS:
         raise TableError(f"{path} has an unknown suffix: give a file ending in {_suffixes()}.")
-    if not source.exists():
+    try:
+        kind = what_is(source)
+    except OSError as error:
+        raise TableError(f"{path} cannot be read ({error.strerror or error}): check the file.") from error
+    if kind == "nothing":
         raise TableError(f"{path} does not exist: check the path.")
-    if source.is_dir():
-        raise TableError(f"{path} is a folder: give a file ending in {_suffixes()}.")
+    if kind != "file":
+        raise TableError(f"{path} is a {kind}: give a file ending in {_suffixes()}.")
 
 
-def check_table_target(path: str | os.PathLike[str]) -> None:
+def check_table_target(path: PathLike) -> None:
     """Refuse a name that `write_embeddings` could not write to; for the time before the long work.
 
     Raises
     ------
     OutputError
-        If the suffix is unknown, or a folder is there.
+        If the suffix is unknown, or a folder, a pipe or a device is there.
     """
     target = Path(path)
     if target.suffix.lower() not in _FORMATS:
         raise OutputError(f"Cannot write {path}: its name must end in {_suffixes()}.")
-    if target.is_dir():
-        raise OutputError(f"{path} is a folder; give the name of a file to write.")
-
-
-def _stored(emb: Embeddings, dtype: str) -> npt.NDArray:
-    """Return X in the precision of the file, refusing values that would overflow."""
-    with np.errstate(over="ignore"):
-        X = emb.X.astype(dtype, copy=False)
-    if dtype == "float16" and np.isinf(X.max(initial=0)) | np.isinf(X.min(initial=0)):
-        row = int(np.flatnonzero(np.isinf(X).any(axis=1))[0])
-        raise InputError(f"X does not fit float16 in {row_text(row, emb.ids[row])}: write it as float32.")
-    return X
+    check_file_target(path)
 
 
 def _warn_of_losses(emb: Embeddings, target: Path) -> None:

@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load, save
 
 from holdfast.exceptions import ModelFileError, OutputError, ParameterError
 from holdfast.io.atomic import atomic_folder, jsonable, where_it_went, write_json
+from holdfast.io.paths import what_is
 
-__all__ = ["MODEL_FILES", "SCHEMA_VERSION", "load_tensors", "save_tensors"]
+__all__ = ["MODEL_FILES", "SCHEMA_VERSION", "document_sum", "load_tensors", "save_tensors"]
 
 SCHEMA_VERSION = 1
 """The version of the layout below. Raise it when a reader of the old one would misread the new one."""
@@ -59,8 +60,7 @@ def save_tensors(
     arrays = {name: _plain(name, array) for name, array in tensors.items()}
     with atomic_folder(folder, owned=MODEL_FILES) as temporary:
         try:
-            save_file(arrays, temporary / _TENSORS)
-            _follow_umask(temporary / _TENSORS)
+            (temporary / _TENSORS).write_bytes(save(arrays))
         except SafetensorError as error:
             raise OutputError(
                 f"Cannot write {folder} ({error}): give a folder on a disk with room."
@@ -71,7 +71,7 @@ def save_tensors(
             "libraries": _library_versions(),
             "tensors": {name: _layout(array) for name, array in arrays.items()},
         }
-        sums = {"tensors": _file_sum(temporary / _TENSORS), "manifest": _document_sum(document)}
+        sums = {"tensors": _file_sum(temporary / _TENSORS), "manifest": document_sum(document)}
         write_json(temporary / _MANIFEST, document | {"sha256": sums})
 
 
@@ -107,11 +107,15 @@ def load_tensors(folder: str | os.PathLike[str]) -> tuple[dict[str, npt.NDArray]
 def _read_tensors(path: Path, expected_sum: object) -> dict[str, npt.NDArray]:
     """Read the tensor file if its checksum is the expected one."""
     try:
-        actual_sum = _file_sum(path)
-        tensors = load_file(path) if actual_sum == expected_sum else None
+        _check_file(path)
+        content = path.read_bytes()
+        actual_sum = hashlib.sha256(content).hexdigest()
+        tensors = load(content) if actual_sum == expected_sum else None
     except FileNotFoundError as error:
         raise _damaged(path, "it is missing") from error
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
+        raise _damaged(path, error.strerror or str(error)) from error
+    except (SafetensorError, KeyError, ValueError, MemoryError) as error:  # KeyError: a type unknown to NumPy
         raise _damaged(path, str(error)) from error
     if tensors is None:
         raise _damaged(path, "its checksum differs from the manifest's")
@@ -122,6 +126,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     """Read the manifest as a JSON object."""
     path = folder / _MANIFEST
     try:
+        _check_file(path)
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ModelFileError(
@@ -136,6 +141,12 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
+def _check_file(path: Path) -> None:
+    """Refuse what would be waited for, for ever."""
+    if what_is(path) == "pipe or a device":
+        raise OSError("it is a pipe or a device")
+
+
 def _check_document(folder: Path, manifest: dict[str, Any]) -> None:
     """Check the schema version first (a newer one may have other rules), then the manifest's own checksum."""
     path = folder / _MANIFEST
@@ -148,7 +159,7 @@ def _check_document(folder: Path, manifest: dict[str, Any]) -> None:
         )
     sums = manifest.get("sha256")
     rest = {key: value for key, value in manifest.items() if key != "sha256"}
-    if not isinstance(sums, dict) or sums.get("manifest") != _document_sum(rest):
+    if not isinstance(sums, dict) or sums.get("manifest") != document_sum(rest):
         raise _damaged(path, "it was changed after it was saved")
 
 
@@ -167,14 +178,6 @@ def _plain(name: str, array: npt.NDArray) -> npt.NDArray:
             f"Tensor {name!r} holds {plain.dtype} values: put anything but numbers in the manifest."
         )
     return plain.astype(plain.dtype.newbyteorder("="), copy=False)
-
-
-def _follow_umask(path: Path) -> None:
-    """Let whoever may read the folder read the file: safetensors makes it for its owner alone.
-
-    The folder was made a moment ago with the umask, which itself cannot be read without changing it.
-    """
-    path.chmod(path.parent.stat().st_mode & 0o666)
 
 
 def _layout(array: npt.NDArray) -> dict[str, Any]:
@@ -199,7 +202,7 @@ def _file_sum(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _document_sum(document: Mapping[str, Any]) -> str:
+def document_sum(document: Mapping[str, Any]) -> str:
     """Return the SHA-256 of a JSON document, whatever its spacing."""
     text = json.dumps(document, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

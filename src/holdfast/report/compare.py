@@ -170,7 +170,8 @@ def agree(truth: npt.NDArray | None, labels: Ints, start: Ints | None, start_nam
 
 def as_text(truth: npt.NDArray) -> npt.NDArray:
     """Return labels of any kind as text."""
-    return np.asarray([str(label) for label in np.asarray(truth).tolist()])
+    names, codes = np.unique(truth, return_inverse=True)  # few names for many rows
+    return np.asarray([str(name) for name in names.tolist()])[codes]
 
 
 def compose(truth: npt.NDArray) -> Composition:

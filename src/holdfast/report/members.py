@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from holdfast.graph import unit_rows
+from holdfast.io.mapped import block_rows, release
 
 __all__ = ["Placement", "best_rows", "labels_of", "place"]
 
@@ -63,7 +64,7 @@ def place(model: Any, X: npt.NDArray, labels: Ints, n_foreign: int) -> Placement
     model : fitted estimator
         Needs `transform`, `predict_proba` and `cluster_centers_` of shape (k, d_z).
     X : ndarray of shape (n, d)
-        The rows; a memory map is read block by block.
+        The rows; a memory map is read block by block, and its pages go back.
     labels : ndarray of shape (n,)
         Cluster of each row, -1 for none.
     n_foreign : int
@@ -78,7 +79,7 @@ def place(model: Any, X: npt.NDArray, labels: Ints, n_foreign: int) -> Placement
     confidence, margin, own = (np.empty(n, np.float32) for _ in range(3))
     runner_up = np.empty(n, np.intp)
     foreign = _NearestForeign(len(centres), n_foreign)
-    step = max(256, min(8192, _BLOCK_CELLS // max(len(centres), 1)))
+    step = min(max(256, _BLOCK_CELLS // max(len(centres), 1)), block_rows(X.shape[1]))
     for start in range(0, n, step):
         rows = slice(start, min(start + step, n))
         block = np.asarray(X[rows], dtype=np.float32)
@@ -87,6 +88,7 @@ def place(model: Any, X: npt.NDArray, labels: Ints, n_foreign: int) -> Placement
         cosine = unit_rows(model.transform(block)) @ centres.T
         own[rows] = _take_own(cosine, labels[rows])
         foreign.see(cosine, start)
+        release(X)
     return Placement(labels, confidence, margin, runner_up, own, foreign.rows)
 
 

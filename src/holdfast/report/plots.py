@@ -22,6 +22,7 @@ __all__ = ["Bar", "columns", "curve", "levels", "matrix", "round_ticks", "scatte
 Scale = Callable[[float], float]
 Place = tuple[float, float]
 
+_ROUNDS, _PAIRS = 60, 20_000_000  # of pushing names apart: with 2,000 of them, a round takes half a second
 _LEFT, _RIGHT, _TOP, _BOTTOM = 54, 8, 12, 26  # margins of an axis plot
 
 
@@ -234,7 +235,7 @@ def _apart(places: Sequence[Place], width: float, height: float) -> list[Place]:
     centre = np.array(places, dtype=float).reshape(-1, 2)
     centre += np.random.default_rng(0).normal(0, 0.01, centre.shape)  # equal places need a direction to part
     box = np.array([width, height])
-    for _ in range(60):
+    for _ in range(min(_ROUNDS, max(4, _PAIRS // len(centre) ** 2)) if len(centre) else 0):
         gap = centre[:, None] - centre[None]
         overlap = np.clip(box - np.abs(gap), 0, None)
         both = (overlap > 0).all(axis=2)

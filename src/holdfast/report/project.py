@@ -10,6 +10,7 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
 from holdfast.graph import unit_rows
+from holdfast.io.mapped import take_rows
 from holdfast.report.members import Floats, Ints
 
 __all__ = ["project", "sample_rows"]
@@ -51,7 +52,7 @@ def project(model: Any, X: npt.NDArray, rows: Ints, seed: int = 0) -> tuple[str,
     places : ndarray of shape (m, 2)
         In [0, 1], scaled by the longer side so that no direction is stretched.
     """
-    latent = unit_rows(model.transform(np.asarray(X[rows], dtype=np.float32)))
+    latent = unit_rows(model.transform(take_rows(X, rows)))
     flat = min(latent.shape) <= 2 or not np.ptp(latent, axis=0).max() > 0
     if flat or len(latent) < _FEWEST:
         return "PCA", _fit_square(_principal(latent, seed))

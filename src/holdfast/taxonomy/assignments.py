@@ -13,13 +13,15 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from holdfast.exceptions import ModelFileError, OutputError
+from holdfast.exceptions import InputError, ModelFileError, OutputError, TableError
 from holdfast.io import Embeddings
-from holdfast.io.atomic import atomic_file
+from holdfast.io.atomic import atomic_file, check_file_target
+from holdfast.io.damage import damage_as_table_errors
+from holdfast.io.mapped import block_rows, release
+from holdfast.io.paths import arrow_file, what_is
+from holdfast.io.texts import texts_from_arrow
 
 __all__ = ["AssignmentTable", "check_assignment_target", "read_assignments", "write_assignments"]
-
-_BLOCK_ROWS = 8192
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,18 +54,32 @@ class AssignmentTable:
         Parameters
         ----------
         model : fitted estimator
-            Needs `predict` and `predict_proba`.
+            Needs `predict` and `predict_proba`; `assign_rows`, which answers both at once, is used where it
+            is there.
         emb : Embeddings of n rows
         labels : ndarray of shape (n,), optional
             The clusters, where they are known already.
         """
-        cluster = np.asarray(model.predict(emb.X) if labels is None else labels)
-        confidence = np.zeros(len(emb), dtype=np.float32)
-        for start in range(0, len(emb), _BLOCK_ROWS):
-            own = cluster[start : start + _BLOCK_ROWS]
-            q = model.predict_proba(emb.X[start : start + _BLOCK_ROWS])
-            confidence[start : start + len(own)] = np.where(own < 0, 0, q[np.arange(len(own)), own])
-        return cls(emb.ids, cluster, confidence)
+        at_once = getattr(model, "assign_rows", None)
+        if labels is None and at_once is not None:
+            cluster, confidence = (np.asarray(answer) for answer in at_once(emb.X))
+        else:
+            cluster = np.asarray(model.predict(emb.X) if labels is None else labels)
+            confidence = _own_probability(model, emb.X, cluster)
+        return cls(emb.ids, cluster, np.where(cluster < 0, np.float32(0), confidence.astype(np.float32)))
+
+
+def _own_probability(model: Any, X: npt.NDArray, cluster: npt.NDArray) -> npt.NDArray[np.float32]:
+    """Return each row's probability of its cluster; for a row without one, any number."""
+    confidence = np.zeros(len(X), dtype=np.float32)
+    width = max(X.shape[1], int(getattr(model, "n_clusters_", 1)))  # of what is in memory for each row
+    step = block_rows(width)
+    for start in range(0, len(X), step):
+        own = cluster[start : start + step]
+        q = model.predict_proba(X[start : start + step])
+        confidence[start : start + len(own)] = q[np.arange(len(own)), own]
+        release(X)
+    return confidence
 
 
 def write_assignments(table: AssignmentTable, path: str | os.PathLike[str]) -> None:
@@ -83,16 +99,16 @@ def write_assignments(table: AssignmentTable, path: str | os.PathLike[str]) -> N
     check_assignment_target(path)
     columns = pa.table(
         {
-            "id": pa.array(table.ids.tolist(), pa.string()),
+            "id": pa.array(table.ids, pa.string()),
             "cluster": pa.array(table.cluster, pa.int32()),
             "confidence": pa.array(table.confidence, pa.float32()),
         }
     )
-    with atomic_file(path) as temporary:
+    with atomic_file(path) as temporary, arrow_file(temporary, "wb") as stream:
         if temporary.suffix.lower() == ".csv":
-            pa.csv.write_csv(columns, temporary)
+            pa.csv.write_csv(columns, stream)
         else:
-            pq.write_table(columns, temporary)
+            pq.write_table(columns, stream, write_page_checksum=True)
 
 
 def check_assignment_target(path: str | os.PathLike[str]) -> None:
@@ -101,12 +117,11 @@ def check_assignment_target(path: str | os.PathLike[str]) -> None:
     Raises
     ------
     OutputError
-        If it does not end in .parquet or .csv, or is a folder.
+        If it does not end in .parquet or .csv, or is no place for a file.
     """
     if Path(path).suffix.lower() not in {".parquet", ".csv"}:
         raise OutputError(f"Cannot write {path}: its name must end in .parquet or .csv.")
-    if Path(path).is_dir():
-        raise OutputError(f"{path} is a folder; give the name of a file to write.")
+    check_file_target(path)
 
 
 def read_assignments(path: Path) -> AssignmentTable:
@@ -118,10 +133,26 @@ def read_assignments(path: Path) -> AssignmentTable:
         If it is missing or damaged.
     """
     try:
-        table = pq.read_table(path, columns=["id", "cluster", "confidence"])
-    except (OSError, pa.ArrowException) as error:
-        reason = str(error).partition("\n")[0].rstrip(".")
+        with damage_as_table_errors("Parquet"):
+            return _read(path)
+    except (OSError, InputError) as error:
+        reason = (getattr(error, "strerror", None) or str(error)).rstrip(".").removesuffix(": write it again")
         raise ModelFileError(f"{path} cannot be used ({reason}): restore it or run the fit again.") from error
-    return AssignmentTable(
-        table["id"].to_numpy().astype(str), table["cluster"].to_numpy(), table["confidence"].to_numpy()
+
+
+def _read(path: Path) -> AssignmentTable:
+    """Read the table and check that its columns are what they should be."""
+    if what_is(path) == "pipe or a device":
+        raise TableError("it is a pipe or a device")
+    with arrow_file(path, "rb") as stream, pq.ParquetFile(stream, page_checksum_verification=True) as file:
+        missing = {"id", "cluster", "confidence"} - set(file.schema_arrow.names)
+        if missing:
+            raise TableError(f"it has no column {min(missing)!r}")
+        table = file.read(columns=["id", "cluster", "confidence"])
+    cluster, confidence = (
+        table[name].cast(kind).to_numpy()
+        for name, kind in (("cluster", pa.int32()), ("confidence", pa.float32()))
     )
+    if table["cluster"].null_count or table["confidence"].null_count or cluster.min(initial=0) < -1:
+        raise TableError("it has rows without a cluster")
+    return AssignmentTable(texts_from_arrow("id", table["id"].cast(pa.string())), cluster, confidence)

@@ -22,15 +22,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType
-from typing import Any, Literal
-
-import numpy as np
-import numpy.typing as npt
+from typing import Any
 
 from holdfast.exceptions import InputError, ModelFileError, OutputError
-from holdfast.io import Embeddings, read_embeddings, write_embeddings
-from holdfast.io.atomic import atomic_folder, output_error, where_it_went, write_json
+from holdfast.io import Embeddings, write_embeddings
+from holdfast.io.atomic import atomic_folder, jsonable, output_error, target_path, where_it_went, write_json
+from holdfast.io.paths import what_is
+from holdfast.io.tensors import document_sum
 from holdfast.taxonomy.assignments import AssignmentTable, read_assignments, write_assignments
+from holdfast.taxonomy.vectors import precision, read_parts, shape_of_parts
 
 __all__ = [
     "WORK_FOLDER",
@@ -49,6 +49,7 @@ _LAYOUT = (_RUN, _REPORT, "versions", "assignments", "vectors")
 _FORMAT, _SCHEMA_VERSION = "holdfast taxonomy", 1
 _CURRENT = 1  # the only version there is until taxonomies can be updated
 
+_LARGEST = 1 << 24  # clusters, or columns: beyond it a number is a mistake
 _ABSENT = object()
 _KEYS: dict[str, type | tuple[type, ...]] = {
     "cluster_count": (dict, NoneType),
@@ -66,9 +67,6 @@ _KEYS: dict[str, type | tuple[type, ...]] = {
     "started": str,
 }
 """What the commands read in `run.json`; the rest is for people."""
-
-_BLOCK_ROWS = 8192
-_ROUNDING_LIMIT = 0.01  # of the rows' spread: half precision may blur no more than that
 
 
 @dataclass(frozen=True)
@@ -109,12 +107,13 @@ class TaxonomyFolder:
         assignments = AssignmentTable.predicted(model, emb, model.labels_)
         save(model, self._model_path)
         write_assignments(assignments, self._assignments_path)
-        write_embeddings(emb, self._vectors_path / "part-00001.parquet", dtype=_precision(emb.X))
+        write_embeddings(emb, self._vectors_path / "part-00001.parquet", dtype=precision(emb.X))
         return assignments
 
     def write_run(self, run: Mapping[str, Any]) -> None:
         """Write down what was asked, seen and decided."""
-        write_json(self.root / _RUN, {**run, "format": _FORMAT, "schema_version": _SCHEMA_VERSION})
+        whole = jsonable({**run, "format": _FORMAT, "schema_version": _SCHEMA_VERSION})
+        write_json(self.root / _RUN, {**whole, "sha256": document_sum(whole)})
 
     def read_run(self) -> dict[str, Any]:
         """Return what `write_run` wrote.
@@ -137,6 +136,7 @@ class TaxonomyFolder:
             if not isinstance(run.get(key, _ABSENT), kinds):
                 found = f"{run[key]!r:.40}" if key in run else "missing"
                 raise _damaged(path, f"its {key!r} is {found}")
+        _check_values(path, run)
         return run
 
     def load_model(self) -> Any:
@@ -161,21 +161,35 @@ class TaxonomyFolder:
         """
         return read_assignments(self._assignments_path)
 
-    def load_embeddings(self) -> Embeddings:
+    def load_embeddings(self, *, mmap_dir: str | os.PathLike[str] | None = None) -> Embeddings:
         """Return the collection: the vectors as they were stored, in the order of the assignments.
+
+        Parameters
+        ----------
+        mmap_dir : path-like, optional
+            A folder for a collection that may be larger than the memory: see `holdfast.read_embeddings`.
 
         Raises
         ------
         ModelFileError
             If a part is missing or damaged.
+        OutputError
+            If `mmap_dir` cannot be written to.
         """
-        parts = sorted(self._vectors_path.glob("part-*.parquet"))
+        parts = self._parts()
         if not parts:
             raise ModelFileError(f"{self._vectors_path} holds no vectors: restore it or run the fit again.")
         try:
-            return _joined([read_embeddings(part) for part in parts])
+            return read_parts(parts, mmap_dir)
         except InputError as error:
             raise _damaged(self._vectors_path, error) from error
+
+    def vectors_shape(self) -> tuple[int, int] | None:
+        """Return rows and columns of the collection by a look at its files; None if they are damaged."""
+        return shape_of_parts(self._parts())
+
+    def _parts(self) -> list[Path]:
+        return sorted(self._vectors_path.glob("part-*.parquet"))
 
     @property
     def _model_path(self) -> Path:
@@ -222,7 +236,7 @@ def check_target(folder: str | os.PathLike[str], *, overwrite: bool = False) -> 
     OutputError
         If something is there that would be lost, or nothing can be written there.
     """
-    target = Path(folder).resolve()
+    target = target_path(folder)
     try:
         _check_contents(folder, target, overwrite=overwrite)
         # The folders above may be missing too. They are tried out of sight, so that nothing is left behind.
@@ -253,7 +267,7 @@ def create_taxonomy(folder: str | os.PathLike[str], *, overwrite: bool = False) 
     OutputError
         If something is there that would be lost, or it cannot be written.
     """
-    _check_contents(folder, Path(folder).resolve(), overwrite=overwrite)
+    _check_contents(folder, target_path(folder), overwrite=overwrite)
     with atomic_folder(folder, owned=(*_LAYOUT, WORK_FOLDER)) as temporary:
         yield TaxonomyFolder(temporary)
 
@@ -285,35 +299,21 @@ def _check_contents(folder: str | os.PathLike[str], target: Path, *, overwrite: 
         )
 
 
-def _precision(X: npt.NDArray[np.float32]) -> Literal["float16", "float32"]:
-    """Choose half precision where rounding is small beside the spread of the rows.
+def _check_values(path: Path, run: Mapping[str, Any]) -> None:
+    """Refuse numbers that cannot be, and a document that is not the one that was written.
 
-    Unit vectors qualify by far. Raw features far from zero or beyond 65,504 do not.
+    The checksum is missing from folders that an early holdfast wrote.
     """
-    mean = X.mean(axis=0, dtype=np.float64)
-    error = spread = 0.0
-    for start in range(0, len(X), _BLOCK_ROWS):
-        block = X[start : start + _BLOCK_ROWS]
-        with np.errstate(over="ignore"):
-            error += float(np.square(block - block.astype(np.float16), dtype=np.float64).sum())
-        spread += float(np.square(block - mean).sum())
-    return "float16" if error <= _ROUNDING_LIMIT**2 * spread else "float32"
-
-
-def _joined(parts: list[Embeddings]) -> Embeddings:
-    """Put the parts of a collection together; labels and paths survive if every part has them."""
-    first = parts[0]
-    if len(parts) == 1:
-        return first
-
-    def column(name: str) -> npt.NDArray[Any] | None:
-        values = [getattr(part, name) for part in parts]
-        return None if any(value is None for value in values) else np.concatenate(values)
-
-    ids, X = column("ids"), column("X")
-    if ids is None or X is None:  # every table has both: this only tells the type checker
-        return first
-    return Embeddings(ids, X, column("labels"), column("paths"), first.encoder)
+    for key in ("seconds", "evidence"):
+        for name, value in run[key].items():
+            if not isinstance(value, int | float | NoneType):
+                raise _damaged(path, f"its {key!r} of {name!r} is {value!r:.40}")
+    for key in ("d", "n_clusters"):
+        if not 1 <= run[key] <= _LARGEST:
+            raise _damaged(path, f"its {key!r} is {run[key]!r:.40}")
+    rest = {key: value for key, value in run.items() if key != "sha256"}
+    if "sha256" in run and run["sha256"] != document_sum(rest):
+        raise _damaged(path, "it was changed after it was written")
 
 
 def _why_no_taxonomy(run_json: Path) -> str:
@@ -325,13 +325,17 @@ def _why_no_taxonomy(run_json: Path) -> str:
 def _read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object."""
     try:
+        if what_is(path) == "pipe or a device":
+            raise _damaged(path, "it is a pipe or a device")
         document = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ModelFileError(
             where_it_went(path.parent)
             or f"{path.parent} {_why_no_taxonomy(path)}: give one that fit or run wrote."
         ) from error
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise _damaged(path, error.strerror or error) from error
+    except (ValueError, RecursionError) as error:
         raise _damaged(path, error) from error
     if not isinstance(document, dict):
         raise _damaged(path, "it is no JSON object")
@@ -340,5 +344,5 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _damaged(path: Path, reason: object) -> ModelFileError:
     """Say that a part of the folder cannot be used."""
-    first_line = str(reason).partition("\n")[0].rstrip(".")
+    first_line = str(reason).partition("\n")[0].rstrip(".").removesuffix(": write it again")
     return ModelFileError(f"{path} cannot be used ({first_line}): restore it or run the fit again.")
