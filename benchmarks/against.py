@@ -1,4 +1,4 @@
-"""A whole fit against what people run today, on 20,000 x 768 rows, K = 100: CPU seconds of one thread and ACC.
+"""A whole fit against what people run today, on 20,000 rows: CPU seconds of one thread, and ACC.
 
 ``python -m benchmarks.against run`` appends to ``results/against.jsonl``; ``table`` prints Markdown. The
 rival recipe is that of a widely read notebook: an autoencoder d-256-32, 50 epochs of denoising, k-means
@@ -137,7 +137,11 @@ def measure(method: str, X: np.ndarray, k: int, seed: int) -> tuple[np.ndarray, 
     elif method == "k-means":
         labels = KMeans(k, n_init=20, random_state=seed).fit(X).labels_
     else:
-        options = {"holdfast": {}, "holdfast, relaxed": {"precision": "relaxed"}, "holdfast, bfloat16": {"precision": "bfloat16"}}
+        options = {
+            "holdfast": {},
+            "holdfast, relaxed": {"precision": "relaxed"},
+            "holdfast, bfloat16": {"precision": "bfloat16"},
+        }
         labels = hf.DEC(k, random_state=seed, **options[method]).fit(X).labels_
     return labels, time.process_time() - begin
 

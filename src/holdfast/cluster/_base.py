@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from holdfast._validation import check_finite
 from holdfast.exceptions import InputError
+from holdfast.io.mapped import release
 from holdfast.nn import Clusterer
 from holdfast.training.batches import Rows, map_blocks
 
@@ -222,7 +223,7 @@ def as_rows(X: Any, check: Callable[..., Any]) -> np.ndarray:
         rows = np.asarray(check(X, dtype=dtype, order="C", ensure_all_finite=False))
     except ValueError as error:
         raise InputError(_with_remedy(str(error))) from error
-    check_finite(rows, "X")
+    check_finite(rows, "X", after_block=lambda: release(rows))
     return rows
 
 

@@ -14,8 +14,8 @@ from holdfast.cluster._base import as_rows
 from holdfast.cluster._start import find_neighbours
 from holdfast.functional.geometry import mean_row, root_mean_square
 from holdfast.graph import Neighbours, communities, jaccard_graph, random_walk, unit_rows
+from holdfast.io.mapped import take_rows
 from holdfast.metrics import ari, sampled_silhouette
-from holdfast.training.batches import take_rows
 
 __all__ = ["ClusterCount", "estimate_n_clusters"]
 

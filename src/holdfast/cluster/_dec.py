@@ -18,7 +18,8 @@ from holdfast.cluster._base import BaseClusterer, canonical_order
 from holdfast.cluster._count import ClusterCount, estimate_n_clusters
 from holdfast.cluster._recipe import DecConfig, DecResult, continue_dec, empty_module, fit_dec
 from holdfast.exceptions import HoldfastWarning, InputError, NotConvergedWarning, ParameterError
-from holdfast.training.batches import digest, take_rows
+from holdfast.io.mapped import take_rows
+from holdfast.training.batches import digest
 from holdfast.training.checkpoint import Checkpoint
 
 __all__ = ["DEC"]

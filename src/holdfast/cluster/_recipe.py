@@ -140,16 +140,17 @@ class _Run:
     ) -> LoopResult:  # fmt: skip
         """Put one stage through the loop."""
         rate, parameters = self.config.learning_rate, list(stage.module.parameters())
-        return run_epochs(
-            stage,
-            lambda factor: torch.optim.Adam(parameters, lr=rate * factor, fused=True),
-            monitor,
-            max_epochs=max_epochs,
-            batch_size=self.config.batch_size,
-            generator=self.generator,
-            keep="last" if keep == "last" else "best",
-            record=record,
-        )
+        with computing(self.config.precision, parameters[0].device):
+            return run_epochs(
+                stage,
+                lambda factor: torch.optim.Adam(parameters, lr=rate * factor, fused=True),
+                monitor,
+                max_epochs=max_epochs,
+                batch_size=self.config.batch_size,
+                generator=self.generator,
+                keep="last" if keep == "last" else "best",
+                record=record,
+            )
 
 
 def fit_dec(X: np.ndarray, config: DecConfig, checkpoint: Checkpoint | None = None) -> DecResult:
@@ -175,19 +176,18 @@ def fit_dec(X: np.ndarray, config: DecConfig, checkpoint: Checkpoint | None = No
         If pretraining diverges.
     """
     run = _Run(X, config)
-    with computing(config.precision, resolve_device(config.device)):
-        untrained = _build(run)
-        _pretrain(run, untrained, checkpoint)
-        starts = _resumable_starts(run, untrained, checkpoint)
-        made = {start.name: start.evidence.value for start in starts}
-        before = run.generator.get_state()
-        results = []
-        for start in starts:
-            if start.evidence.value < starts[0].evidence.value - _FAR_BEHIND:
-                continue
-            run.generator.set_state(before)  # so that "auto" is exactly the better of the two
-            record = None if checkpoint is None else checkpoint.record(start.name)
-            results.append(_train_from(run, copy.deepcopy(untrained), start, made, record))
+    untrained = _build(run)
+    _pretrain(run, untrained, checkpoint)
+    starts = _resumable_starts(run, untrained, checkpoint)
+    made = {start.name: start.evidence.value for start in starts}
+    before = run.generator.get_state()
+    results = []
+    for start in starts:
+        if start.evidence.value < starts[0].evidence.value - _FAR_BEHIND:
+            continue
+        run.generator.set_state(before)  # so that "auto" is exactly the better of the two
+        record = None if checkpoint is None else checkpoint.record(start.name)
+        results.append(_train_from(run, copy.deepcopy(untrained), start, made, record))
     return max(results, key=_standing)
 
 

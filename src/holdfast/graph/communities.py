@@ -81,7 +81,8 @@ def communities_at(
     Returns
     -------
     list of ndarray of shape (n,), int64
-        One for each order and share. Numbers from 0; fewer than ``n_clusters`` of them only where no resolution reaches that many.
+        One for each order and share. Numbers from 0; fewer than ``n_clusters`` of them only where no
+        resolution reaches that many.
 
     References
     ----------

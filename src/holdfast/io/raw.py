@@ -21,8 +21,9 @@ from holdfast._validation import row_text
 from holdfast.exceptions import TableError
 from holdfast.io._columns import find_column, vector_column
 from holdfast.io._csv import _any_field_size
-from holdfast.io.embeddings import _labels, _texts, _vectors, row_ids
+from holdfast.io.embeddings import _labels, _vectors, row_ids
 from holdfast.io.tables import check_table_source
+from holdfast.io.texts import as_texts
 
 __all__ = ["RawTable", "read_raw"]
 
@@ -89,9 +90,9 @@ def _checked(X: npt.NDArray[Any], beside: dict[str, Any]) -> RawTable:
     ids, labels, paths, encoder = (beside.get(role) for role in _BESIDE)
     return RawTable(
         X,
-        row_ids(n) if ids is None else _texts("ids", ids, n),
+        row_ids(n) if ids is None else as_texts("ids", ids, n),
         None if labels is None else _labels(labels, n),
-        None if paths is None else _texts("paths", paths, n),
+        None if paths is None else as_texts("paths", paths, n),
         None if encoder is None else str(encoder),
     )
 

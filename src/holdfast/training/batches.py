@@ -12,14 +12,14 @@ from torch import Tensor
 from holdfast.exceptions import ParameterError
 from holdfast.io.mapped import release
 
-__all__ = ["BLOCK_ROWS", "Rows", "digest", "map_blocks", "resolve_device", "shuffled", "take_rows"]
+__all__ = ["BLOCK_ROWS", "Rows", "digest", "map_blocks", "resolve_device", "shuffled"]
 
 BLOCK_ROWS = 256
 """Rows in a block. Every block has exactly this many, the last one padded: a matrix product may round
 differently for another number of rows, and an answer must not depend on what else was asked. Nor on the
 place in the block: see :func:`holdfast.functional.products.inner_products`."""
 
-_TAKEN_ROWS = 8_192  # copied at once
+_DIGESTED_ROWS = 8_192
 _HELD_BYTES = 1 << 30  # prepared rows are kept in memory up to here
 _RELEASE_BYTES = 1 << 26  # of a mapped file, read before its pages are given back
 
@@ -61,7 +61,7 @@ class Rows:
         self, X: np.ndarray, device: torch.device, prepare: Callable[[Tensor], Tensor] | None = None
     ) -> None:
         self._X = X
-        self._device = device
+        self.device = device
         self._prepare = prepare
         self._held: Tensor | None = None
         self._read = 0
@@ -73,11 +73,11 @@ class Rows:
         if self._held is not None:
             if isinstance(index, slice):
                 return self._held[index]
-            return self._held.index_select(0, index.to(self._device))
+            return self._held.index_select(0, index.to(self.device))
         part = np.ascontiguousarray(self._X[index.numpy()] if isinstance(index, Tensor) else self._X[index])
         # torch widens half precision twenty times faster than NumPy; what is float32 already is copied.
         rows = torch.from_numpy(part if part.flags.writeable else part.copy())
-        rows = rows.to(self._device, torch.float32, copy=True)
+        rows = rows.to(self.device, torch.float32, copy=True)
         self._account(part.nbytes)
         return rows if self._prepare is None else self._prepare(rows)
 
@@ -85,7 +85,7 @@ class Rows:
         """Keep the rows on the device, prepared once and for all, if they take less than a gigabyte."""
         first = self[slice(0, 1)]
         if self._held is None and first.nbytes * len(self) <= _HELD_BYTES:
-            self._held = map_blocks(lambda rows: rows, self, on=self._device)
+            self._held = map_blocks(lambda rows: rows, self, on=self.device)
         return self
 
     def _account(self, n_bytes: int) -> None:
@@ -101,21 +101,11 @@ def shuffled(n_rows: int, batch_size: int, generator: torch.Generator) -> Iterat
     yield from torch.split(torch.randperm(n_rows, generator=generator), batch_size)
 
 
-def take_rows(X: np.ndarray, index: np.ndarray) -> np.ndarray:
-    """Copy some rows of an array (n, d), which may be a memory map, as float32 of shape (m, d)."""
-    taken = np.empty((len(index), X.shape[1]), dtype=np.float32)
-    for start in range(0, len(index), _TAKEN_ROWS):
-        part = np.ascontiguousarray(X[index[start : start + _TAKEN_ROWS]])
-        taken[start : start + len(part)] = torch.from_numpy(part).to(torch.float32).numpy()
-        release(X)
-    return taken
-
-
 def digest(X: np.ndarray) -> str:
     """Return a checksum of the rows of an array, of their shape and of their type."""
     total = hashlib.sha256(f"{X.dtype.name}{X.shape}".encode())
-    for start in range(0, len(X), _TAKEN_ROWS):
-        total.update(np.ascontiguousarray(X[start : start + _TAKEN_ROWS]).data)
+    for start in range(0, len(X), _DIGESTED_ROWS):
+        total.update(np.ascontiguousarray(X[start : start + _DIGESTED_ROWS]).data)
         release(X)
     return total.hexdigest()
 
@@ -139,15 +129,16 @@ def map_blocks(function: Callable[[Tensor], Tensor], rows: Rows, *, on: torch.de
         Row i depends on row i alone, to the last bit.
     """
     answers: Tensor | None = None
-    for start in range(0, len(rows), BLOCK_ROWS):
-        block = rows[slice(start, start + BLOCK_ROWS)]
-        size = len(block)
-        if size < BLOCK_ROWS:
-            block = torch.cat([block, block.new_zeros(BLOCK_ROWS - size, *block.shape[1:])])
-        part = function(block)[:size]
-        if answers is None:
-            answers = torch.empty((len(rows), *part.shape[1:]), dtype=part.dtype, device=on)
-        answers[start : start + size] = part
+    with torch.autocast(rows.device.type, enabled=False):  # training may use half precision, no answer does
+        for start in range(0, len(rows), BLOCK_ROWS):
+            block = rows[slice(start, start + BLOCK_ROWS)]
+            size = len(block)
+            if size < BLOCK_ROWS:
+                block = torch.cat([block, block.new_zeros(BLOCK_ROWS - size, *block.shape[1:])])
+            part = function(block)[:size]
+            if answers is None:
+                answers = torch.empty((len(rows), *part.shape[1:]), dtype=part.dtype, device=on)
+            answers[start : start + size] = part
     if answers is None:
         raise ValueError("there are no rows to map")
     return answers
