@@ -140,14 +140,13 @@ def measure(method: str, X: np.ndarray, k: int, seed: int) -> tuple[np.ndarray, 
         options = {
             "holdfast": {},
             "holdfast, relaxed": {"precision": "relaxed"},
-            "holdfast, bfloat16": {"precision": "bfloat16"},
         }
         labels = hf.DEC(k, random_state=seed, **options[method]).fit(X).labels_
     return labels, time.process_time() - begin
 
 
 def run(seeds: int) -> None:
-    methods = ["holdfast", "notebook", "holdfast, relaxed", "holdfast, bfloat16", "k-means"]
+    methods = ["holdfast", "notebook", "holdfast, relaxed", "k-means"]
     methods += ["clustpy"] if "HOLDFAST_CLUSTPY" in os.environ else []
     for name, (X, y) in shapes().items():
         k = len(np.unique(y))

@@ -23,6 +23,6 @@ DEC_CHOICES = {
     "noise": ("mask", "gaussian"),
     "assignment": ("cosine", "student"),
     "select": ("evidence", "last"),
-    "precision": ("float32", "relaxed", "bfloat16"),
+    "precision": ("float32", "relaxed"),
 }
 """What DEC's parameters may be."""

@@ -79,10 +79,9 @@ class DEC(BaseClusterer):
     subsample : int, "auto" or None, default="auto"
         Rows trained on, a random sample, where there are more; every row is then assigned. ``"auto"`` takes
         50,000, or 100 for each cluster where that is more; None trains on all.
-    precision : {"float32", "relaxed", "bfloat16"}, default="float32"
-        Of the matrix products in training. ``"relaxed"`` lets torch take single-precision products from a
-        faster library, if they turn out as exact; ``"bfloat16"`` keeps three digits. Answers are always
-        computed in single precision.
+    precision : {"float32", "relaxed"}, default="float32"
+        Of the matrix products in training. ``"relaxed"`` lets torch take them from a faster library, if they
+        turn out as exact on this machine.
     checkpoint : path-like or None, default=None
         A folder where a long fit is kept, twice a minute. A fit of the same rows and parameters that finds
         one there goes on from it, to the same result; it is removed when the fit is complete.
@@ -159,7 +158,7 @@ class DEC(BaseClusterer):
         n_init: int = 20,
         select: Literal["evidence", "last"] = "evidence",
         subsample: int | Literal["auto"] | None = "auto",
-        precision: Literal["float32", "relaxed", "bfloat16"] = "float32",
+        precision: Literal["float32", "relaxed"] = "float32",
         checkpoint: str | Path | None = None,
         device: str = "auto",
         random_state: Any = None,

@@ -75,7 +75,7 @@ class IDEC(DEC):
         n_init: int = 20,
         select: Literal["evidence", "last"] = "evidence",
         subsample: int | Literal["auto"] | None = "auto",
-        precision: Literal["float32", "relaxed", "bfloat16"] = "float32",
+        precision: Literal["float32", "relaxed"] = "float32",
         checkpoint: str | Path | None = None,
         device: str = "auto",
         random_state: Any = None,

@@ -129,16 +129,15 @@ def map_blocks(function: Callable[[Tensor], Tensor], rows: Rows, *, on: torch.de
         Row i depends on row i alone, to the last bit.
     """
     answers: Tensor | None = None
-    with torch.autocast(rows.device.type, enabled=False):  # training may use half precision, no answer does
-        for start in range(0, len(rows), BLOCK_ROWS):
-            block = rows[slice(start, start + BLOCK_ROWS)]
-            size = len(block)
-            if size < BLOCK_ROWS:
-                block = torch.cat([block, block.new_zeros(BLOCK_ROWS - size, *block.shape[1:])])
-            part = function(block)[:size]
-            if answers is None:
-                answers = torch.empty((len(rows), *part.shape[1:]), dtype=part.dtype, device=on)
-            answers[start : start + size] = part
+    for start in range(0, len(rows), BLOCK_ROWS):
+        block = rows[slice(start, start + BLOCK_ROWS)]
+        size = len(block)
+        if size < BLOCK_ROWS:
+            block = torch.cat([block, block.new_zeros(BLOCK_ROWS - size, *block.shape[1:])])
+        part = function(block)[:size]
+        if answers is None:
+            answers = torch.empty((len(rows), *part.shape[1:]), dtype=part.dtype, device=on)
+        answers[start : start + size] = part
     if answers is None:
         raise ValueError("there are no rows to map")
     return answers

@@ -1,10 +1,10 @@
-"""How exactly training computes: in single precision, or faster where the processor can."""
+"""How exactly training computes: in single precision, or as exactly and faster where that is to be had."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 
 import torch
 
@@ -22,23 +22,21 @@ def computing(precision: str, device: torch.device) -> Iterator[None]:
 
     Parameters
     ----------
-    precision : {"float32", "relaxed", "bfloat16"}
-        Single precision; the same with matrix products that torch may take from a faster library, after
-        checking that they are as exact here; or products in bfloat16, with three digits.
+    precision : {"float32", "relaxed"}
+        Single precision; or the same with matrix products that torch may take from a faster library, after
+        checking that they are as exact here. By torch's contract they need not be everywhere.
     device : torch.device
         Where the work is done.
     """
     before = torch.get_float32_matmul_precision()
-    if precision == "relaxed":
-        torch.set_float32_matmul_precision("medium")
-        if (error := _product_error(device)) > _TOLERATED:
-            torch.set_float32_matmul_precision(before)
-            message = f"relaxed products have a relative error of {error:.0e} here; single precision is used."
-            warnings.warn(message, HoldfastWarning, stacklevel=2)
-    mode = torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext()
     try:
-        with mode:
-            yield
+        if precision == "relaxed":
+            torch.set_float32_matmul_precision("medium")
+            if (error := _product_error(device)) > _TOLERATED:
+                torch.set_float32_matmul_precision(before)
+                message = f"relaxed products are off by {error:.0e} here, so single precision is used."
+                warnings.warn(message, HoldfastWarning, stacklevel=2)
+        yield
     finally:
         torch.set_float32_matmul_precision(before)
 
