@@ -81,21 +81,37 @@ def clusters_of(out):
 
 
 def test_the_commands_are_those_of_the_readme():
-    assert NAMES == ["demo", "run", "embed", "fit", "assign", "evaluate", "report"]
+    expected = ["demo", "run", "embed", "fit", "assign", "match", "evaluate", "compare", "report", "doctor"]
+    assert expected == NAMES
     readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     for name in NAMES:
         assert f"| `holdfast {name}" in readme
 
 
-def test_the_example_of_the_readme_runs(tmp_path):
-    (example,) = re.findall(
-        r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(encoding="utf-8"), re.DOTALL
-    )
+def examples_of_the_readme():
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    return re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+
+
+def test_the_first_example_of_the_readme_runs(tmp_path):
+    example = examples_of_the_readme()[0]
     subprocess.run([sys.executable, "-c", example], check=True, env=ENVIRONMENT, cwd=tmp_path)
     assert sorted(entry.name for entry in (tmp_path / "digits").iterdir()) == [
         "manifest.json",
         "tensors.safetensors",
     ]
+
+
+def test_the_tracking_example_of_the_readme_runs(tmp_path):
+    pytest.importorskip("tensorboard", reason="tensorboard is not installed; it comes with the extra 'track'")
+    watch, topics = examples_of_the_readme()[1].split("\n\n")
+    assert "BERTopic(" in topics  # tests/test_bertopic.py runs the real library
+    prelude = (
+        "import holdfast as hf\nfrom sklearn.datasets import load_digits\n"
+        "X = load_digits().data[:200]\nmodel = hf.DEC(10, n_init=1, max_epochs=1, random_state=0)\n"
+    )
+    subprocess.run([sys.executable, "-c", prelude + watch], check=True, env=ENVIRONMENT, cwd=tmp_path)
+    assert list((tmp_path / "runs" / "first").glob("events*"))
 
 
 @pytest.mark.parametrize("task", COMMANDS, ids=NAMES)
