@@ -167,11 +167,13 @@ class BaseClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
     def _answer(self, rows: np.ndarray, module: Clusterer | None = None) -> np.ndarray:
         """Cluster numbers (n,) of checked rows, by the fitted module or another one."""
         module = module or self.module_
-        return np.asarray(map_blocks(module.assign, Rows(rows, module.device)))
+        prepared = Rows(rows, module.device, module.prepare)
+        return np.asarray(map_blocks(lambda x: module.score(x).argmax(1), prepared))
 
     def _answers(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Cluster numbers and confidences, each (n,), of checked rows."""
-        answers = np.asarray(map_blocks(self.module_.answer, Rows(rows, self.module_.device)))
+        module = self.module_
+        answers = np.asarray(map_blocks(module.answer, Rows(rows, module.device, module.prepare)))
         return answers[:, 0].astype(np.int64), answers[:, 1].astype(np.float32)
 
     def _map(self, X: Any, function: Any) -> np.ndarray:

@@ -110,6 +110,7 @@ class _Run:
         self.mean, self.scale = mean, scale
         self.generator = torch.Generator().manual_seed(config.seed)
         self.corrupt = Corruption(config.noise, config.noise_level, self.generator)
+        self._rows: Rows | None = None
 
     @cached_property
     def neighbours(self) -> Neighbours:
@@ -131,8 +132,10 @@ class _Run:
         return evidence(labels, self.neighbours, self.config.n_clusters)
 
     def rows_for(self, module: Clusterer) -> Rows:
-        """Return the rows as a module's stages see them: prepared, and held if there is room."""
-        return Rows(self.X, module.device, module.prepare).hold()
+        """Return the rows as the stages of any module of the run see them: prepared, held if there is room."""
+        if self._rows is None:  # training changes no preparation
+            self._rows = Rows(self.X, module.device, module.prepare).hold()
+        return self._rows
 
     def train(
         self, stage: Stage, monitor: ConvergenceMonitor, max_epochs: int,

@@ -63,18 +63,16 @@ class Preparation(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Prepare raw rows (n, d)."""
-        rows = self._scaled(x)
-        return rows if self.directions is None else inner_products(rows, self.directions) * self.shrinkage
-
-    def _scaled(self, x: Tensor) -> Tensor:
-        """Centre and scale raw rows (n, d), all columns kept."""
-        centred: Tensor = x - self.mean
-        if self.assignment == "student":
-            return centred / self.scale
-        lifted = lift(centred, self.scale * math.sqrt(x.shape[1]))
-        length = torch.linalg.vector_norm(lifted, dim=1, keepdim=True).clamp_min(_SHORTEST)
-        scaled: Tensor = lifted * (math.sqrt(lifted.shape[1]) / length)
-        return scaled
+        centred = x - self.mean
+        factor: Tensor = 1 / self.scale
+        if self.assignment == "cosine":
+            centred = lift(centred, self.scale * math.sqrt(x.shape[1]))
+            length = torch.linalg.vector_norm(centred, dim=1, keepdim=True).clamp_min(_SHORTEST)
+            factor = math.sqrt(centred.shape[1]) / length
+        if self.directions is None:
+            return centred * factor
+        # Scaled last: there are fewer directions than columns.
+        return inner_products(centred, self.directions) * (factor * self.shrinkage)
 
 
 class Clusterer(nn.Module):
@@ -141,9 +139,9 @@ class Clusterer(nn.Module):
         """
         return torch.softmax(self.score(self.prepare(x)) / self.calibration, dim=1)
 
-    def answer(self, x: Tensor) -> Tensor:
-        """Cluster number and calibrated probability of it, as two columns (n, 2), of raw rows."""
-        logits = self.score(self.prepare(x))
+    def answer(self, prepared: Tensor) -> Tensor:
+        """Cluster number and calibrated probability of it, as two columns (n, 2), of prepared rows."""
+        logits = self.score(prepared)
         confidence = torch.softmax(logits / self.calibration, dim=1).amax(1)
         return torch.stack([logits.argmax(1).to(torch.float64), confidence.to(torch.float64)], dim=1)
 
