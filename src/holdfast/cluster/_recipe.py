@@ -132,7 +132,7 @@ class _Run:
         return evidence(labels, self.neighbours, self.config.n_clusters)
 
     def rows_for(self, module: Clusterer) -> Rows:
-        """Return the rows as the stages of any module of the run see them: prepared, held if there is room."""
+        """Return the rows as the stages of any module see them: prepared, held if there is room."""
         if self._rows is None:  # training changes no preparation
             self._rows = Rows(self.X, module.device, module.prepare).hold()
         return self._rows
