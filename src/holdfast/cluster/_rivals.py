@@ -179,7 +179,8 @@ def _gaussian_mixture(X: np.ndarray, asked: Asked) -> Partition:
     rows = rows - mean_row(rows)
     rows /= root_mean_square(rows, np.zeros(rows.shape[1], np.float32)) or 1.0  # reg_covar is absolute
     model = GaussianMixture(asked.n_clusters, covariance_type="diag", random_state=asked.seed)
-    return Partition(model.fit_predict(rows), {"covariance_type": "diag", "columns": rows.shape[1]})
+    labels = model.fit_predict(rows.astype(np.float64))  # in single precision it fails on constant columns
+    return Partition(labels, {"covariance_type": "diag", "columns": rows.shape[1]})
 
 
 def _estimator(class_name: str) -> Callable[[np.ndarray, Asked], Partition]:
