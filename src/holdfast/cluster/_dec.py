@@ -21,6 +21,7 @@ from holdfast.exceptions import HoldfastWarning, InputError, NotConvergedWarning
 from holdfast.io.mapped import take_rows
 from holdfast.training.batches import digest
 from holdfast.training.checkpoint import Checkpoint
+from holdfast.training.threads import within_cpus
 
 __all__ = ["DEC"]
 
@@ -224,7 +225,8 @@ class DEC(BaseClusterer):
         rows = self._check_rows(X, reset=False)
         config = replace(self._config(self.n_clusters_), max_epochs=1, select="last")
         if len(rows) > 1:
-            continue_dec(self._training_rows(rows, config), config, self.module_)
+            with within_cpus():
+                continue_dec(self._training_rows(rows, config), config, self.module_)
         self.labels_, self.probabilities_ = self._answers(rows)
         self.cluster_centers_ = self.module_.unit_centres().numpy()
         return self

@@ -29,14 +29,16 @@ def computing(precision: str, device: torch.device) -> Iterator[None]:
         Where the work is done.
     """
     before = torch.get_float32_matmul_precision()
-    if precision == "relaxed":
-        torch.set_float32_matmul_precision("medium")
-        if (error := _product_error(device)) > _TOLERATED:
-            torch.set_float32_matmul_precision(before)
-            message = f"relaxed products have a relative error of {error:.0e} here; single precision is used."
-            warnings.warn(message, HoldfastWarning, stacklevel=2)
     mode = torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext()
     try:
+        if precision == "relaxed":
+            torch.set_float32_matmul_precision("medium")
+            if (error := _product_error(device)) > _TOLERATED:
+                torch.set_float32_matmul_precision(before)
+                message = (
+                    f"relaxed products have a relative error of {error:.0e} here; single precision is used."
+                )
+                warnings.warn(message, HoldfastWarning, stacklevel=2)
         with mode:
             yield
     finally:
