@@ -122,16 +122,16 @@ def test_a_checkpoint_of_something_else_is_not_believed(other, rows, tmp_path, c
 @pytest.mark.filterwarnings("ignore::holdfast.exceptions.HoldfastWarning")
 def test_a_full_disk_ends_the_fit_and_spoils_nothing(rows, tmp_path, monkeypatch):
     folder, saves = tmp_path / "checkpoint", 0
-    save_file = tensor_files.save_file
+    save = tensor_files.save
 
-    def full(*arguments, **options):
+    def full(tensors):
         nonlocal saves
         saves += 1
         if saves == 4:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return save_file(*arguments, **options)
+        return save(tensors)
 
-    monkeypatch.setattr(tensor_files, "save_file", full)
+    monkeypatch.setattr(tensor_files, "save", full)
     with pytest.raises(OutputError, match=r"No space left on device.*a disk with room\.$"):
         MODELS["projection"](checkpoint=folder).fit(rows)
     resumed = MODELS["projection"](checkpoint=folder).fit(rows)

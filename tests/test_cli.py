@@ -81,7 +81,8 @@ def clusters_of(out):
 
 
 def test_the_commands_are_those_of_the_readme():
-    assert NAMES == ["demo", "run", "embed", "fit", "assign", "evaluate", "report"]
+    expected = ["demo", "run", "embed", "fit", "assign", "match", "evaluate", "compare", "report", "doctor"]
+    assert expected == NAMES
     readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     for name in NAMES:
         assert f"| `holdfast {name}" in readme
@@ -265,7 +266,7 @@ def test_assign_runs_the_model_where_it_is_told(fitted, table, monkeypatch):
     monkeypatch.setattr("holdfast.training.batches.resolve_device", torch.device)
     assigned, _ = answers.assign(fitted, table, flow.silent, device="cpu")
     assert assigned.cluster.tolist() == clusters_of(fitted)
-    with pytest.raises((NotImplementedError, RuntimeError), match="meta"):
+    with pytest.raises((NotImplementedError, RuntimeError), match=r"meta|scalarType"):  # torch says either
         answers.assign(fitted, table, flow.silent, device="meta")
 
 
