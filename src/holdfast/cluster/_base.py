@@ -199,7 +199,7 @@ class BaseClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
 def _answered(
     module: Clusterer, function: Callable[[torch.Tensor], torch.Tensor], rows: np.ndarray
 ) -> np.ndarray:
-    """What a function of raw rows gives for each of them, computed where the module is."""
+    """Apply a function of raw rows (n, d) to all of them, where the module is."""
     with within_cpus(pools=False):
         return np.asarray(map_blocks(function, Rows(rows, module.device)))
 

@@ -361,13 +361,14 @@ class DEC(BaseClusterer):
     def _warn(self, result: DecResult) -> None:
         """Say what the user should know of a fit that ended early or could not hold its start."""
         training, lost = result.training, result.evidence[result.start] - result.evidence["result"]
+        name = type(self).__name__
         if not training.converged and self.max_epochs > 0:
             trouble = training.history[-1]["reason"] or "with labels still changing; raise max_epochs or tol"
-            message = f"DEC stopped after {training.n_iter} of max_epochs={self.max_epochs}, {trouble}."
+            message = f"{name} stopped after {training.n_iter} of max_epochs={self.max_epochs}, {trouble}."
             warnings.warn(message, NotConvergedWarning, stacklevel=5)
         if lost > _NOTABLE and self.select == "evidence":
             message = (
-                f"DEC could not hold all of its {result.start} start, which had {lost:.3f} more evidence; "
+                f"{name} could not hold all of its {result.start} start, which had {lost:.3f} more evidence; "
                 "raise pretrain_epochs or hidden_dims[0]."
             )
             warnings.warn(message, HoldfastWarning, stacklevel=5)
