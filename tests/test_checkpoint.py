@@ -124,12 +124,12 @@ def test_a_full_disk_ends_the_fit_and_spoils_nothing(rows, tmp_path, monkeypatch
     folder, saves = tmp_path / "checkpoint", 0
     save = tensor_files.save
 
-    def full(*arguments, **options):
+    def full(tensors):
         nonlocal saves
         saves += 1
         if saves == 4:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return save(*arguments, **options)
+        return save(tensors)
 
     monkeypatch.setattr(tensor_files, "save", full)
     with pytest.raises(OutputError, match=r"No space left on device.*a disk with room\.$"):

@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from holdfast import DEC, persistence
+from holdfast import DEC, IDEC, persistence
 from holdfast._choices import DEC_CHOICES, METHODS
 from holdfast.evidence import evidence, neighbourhood_size
 from holdfast.exceptions import InputError, NotConvergedWarning
@@ -36,6 +36,8 @@ def blobs():
         DEC(n_clusters=3, encoder="autoencoder", hidden_dims=(16, 4), **SHORT),
         DEC.as_published(3, **SHORT).set_params(hidden_dims=(16, 4)),
         DEC(n_clusters=2, init="graph", noise="gaussian", assignment="student", **SHORT),
+        IDEC(n_clusters=3, **SHORT),
+        IDEC.as_published(3, **SHORT).set_params(hidden_dims=(16, 4)),
     ]
 )
 @pytest.mark.filterwarnings("ignore::holdfast.exceptions.NotConvergedWarning")
@@ -43,10 +45,11 @@ def test_scikit_learns_checks(estimator, check):
     check(estimator)
 
 
-def test_the_constructor_stores_and_nothing_else():
-    names = list(inspect.signature(DEC).parameters)
+@pytest.mark.parametrize("estimator", [DEC, IDEC])
+def test_the_constructor_stores_and_nothing_else(estimator):
+    names = list(inspect.signature(estimator).parameters)
     given = {name: object() for name in names}
-    model = DEC(**given)
+    model = estimator(**given)
     assert vars(model) == given
     assert model.get_params() == given
 
@@ -59,6 +62,7 @@ def test_the_fixed_names_and_defaults():
     }  # fmt: skip
     parameters = DEC().get_params()
     assert {name: parameters[name] for name in expected} == expected
+    assert IDEC().get_params() == parameters | {"gamma": 0.1}
 
 
 @pytest.mark.filterwarnings("ignore::holdfast.exceptions.NotConvergedWarning")
@@ -103,11 +107,12 @@ def test_centres_live_in_the_latent(blobs):
     np.testing.assert_array_equal(squared.argmin(axis=1), model.labels_)
 
 
-def test_true_labels_leave_no_trace(digits):
+@pytest.mark.parametrize("estimator", [DEC, IDEC])
+def test_true_labels_leave_no_trace(digits, estimator):
     X, y = digits.X[:400], digits.y[:400]
     rng = np.random.default_rng(0)
     fits = [
-        DEC(10, random_state=0, max_epochs=5, pretrain_epochs=10, n_init=3).fit(X, labels)
+        estimator(10, random_state=0, max_epochs=5, pretrain_epochs=10, n_init=3).fit(X, labels)
         for labels in (None, y, rng.permutation(y), rng.normal(size=400), y.astype(str), ["garbage"])
     ]
     for model in fits[1:]:
@@ -117,8 +122,9 @@ def test_true_labels_leave_no_trace(digits):
         assert model.evidence_ == fits[0].evidence_
 
 
-def test_the_signature_offers_what_the_check_accepts():
-    hints = get_type_hints(DEC.__init__)
+@pytest.mark.parametrize("estimator", [DEC, IDEC])
+def test_the_signature_offers_what_the_check_accepts(estimator):
+    hints = get_type_hints(estimator.__init__)
     offered = {
         name: get_args(hint)
         for name, hint in hints.items()

@@ -33,6 +33,10 @@ VARIANTS = {
     "published": hf.DEC.as_published(
         5, hidden_dims=(16, 4), pretrain_epochs=3, max_epochs=2, alpha=0.5, random_state=None
     ),
+    "reconstruction": hf.IDEC(5, gamma=0.3, max_epochs=3, random_state=0),
+    "published reconstruction": hf.IDEC.as_published(
+        5, hidden_dims=(16, 4), pretrain_epochs=3, max_epochs=2, random_state=1
+    ),
     "few columns": hf.DEC(5, max_epochs=3, random_state=np.random.RandomState(3)),
 }
 
@@ -84,15 +88,17 @@ def test_everything_survives(model_and_rows, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         loaded = hf.load(tmp_path / "m")
-    assert type(loaded) is hf.DEC
+    assert type(loaded) is type(model)
     for method in ("predict", "predict_proba", "transform"):
         ours, theirs = getattr(model, method)(rows), getattr(loaded, method)(rows)
         assert ours.dtype == theirs.dtype
         assert ours.tobytes() == theirs.tobytes()
-    for name in ("labels_", "start_labels_", "cluster_centers_"):
+    for ours, theirs in zip(model.assign_rows(rows), loaded.assign_rows(rows), strict=True):
+        np.testing.assert_array_equal(ours, theirs, strict=True)
+    for name in ("labels_", "probabilities_", "start_labels_", "cluster_centers_"):
         np.testing.assert_array_equal(getattr(loaded, name), getattr(model, name), strict=True)
     names = ("history_", "evidence_", "start_", "n_iter_", "converged_", "n_clusters_", "n_features_in_")
-    for name in (*names, "cluster_count_"):
+    for name in (*names, "cluster_count_", "neighbour_recall_"):
         assert getattr(loaded, name) == getattr(model, name), name
     parameters, expected = loaded.get_params(), model.get_params()
     seed = expected.pop("random_state")
@@ -191,8 +197,8 @@ def test_only_fitted_estimators_of_ours_are_saved(tmp_path):
 
     for model, sentence in (
         (hf.DEC(), "this DEC is not fitted yet; call fit before saving it."),
-        (Mine(), "cannot save a Mine; holdfast saves DEC."),
-        ("a string", "cannot save a str; holdfast saves DEC."),
+        (Mine(), "cannot save a Mine; holdfast saves DEC, IDEC."),
+        ("a string", "cannot save a str; holdfast saves DEC, IDEC."),
     ):
         with pytest.raises(InputError) as caught:
             hf.save(model, tmp_path / "m")

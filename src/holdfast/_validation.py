@@ -18,6 +18,8 @@ T = TypeVar("T")
 
 _BLOCK_VALUES = 1 << 22  # values looked at in one go: 4 MB of booleans, whatever the width of X
 
+_LARGEST = float(np.finfo(np.float32).max)
+
 
 def check_int(name: str, value: object, minimum: int, maximum: int | None = None) -> int:
     """Return `value` as an int if it is an integer within ``[minimum, maximum]``.
@@ -100,7 +102,7 @@ def check_finite(
     *,
     after_block: Callable[[], None] | None = None,
 ) -> None:
-    """Refuse NaN and infinity, looking at a few rows at a time so that no mask of X's size is made.
+    """Refuse NaN, infinity and what single precision cannot hold, without a mask of X's size.
 
     Parameters
     ----------
@@ -116,7 +118,8 @@ def check_finite(
     Raises
     ------
     InputError
-        If any value is not finite; names the first bad row and how many there are.
+        If any value is not finite, or would not be in float32; names the first bad row and how many there
+        are.
     """
     bad = _rows_not_finite(X, after_block)
     if not bad.size:
@@ -143,10 +146,17 @@ def _rows_not_finite(X: npt.NDArray, after_block: Callable[[], None] | None = No
     found = []
     for start in range(0, len(X), step):
         block = np.asarray(X[start : start + step]).reshape(-1, width)
-        found.append(start + np.flatnonzero(~np.isfinite(block).all(axis=1)))
+        found.append(start + np.flatnonzero(~_is_finite(block).all(axis=1)))
         if after_block is not None:
             after_block()
     return np.concatenate(found)
+
+
+def _is_finite(block: npt.NDArray) -> npt.NDArray[np.bool_]:
+    """Tell which values are finite in single precision, which is what they will be computed in."""
+    if block.dtype.kind != "f" or block.dtype.itemsize <= 4:
+        return np.asarray(np.isfinite(block))
+    return np.asarray((block >= -_LARGEST) & (block <= _LARGEST))  # NaN is neither
 
 
 def _parameter_error(name: str, value: object, wanted: str) -> ParameterError:

@@ -18,6 +18,7 @@ from holdfast.exceptions import InputError
 from holdfast.io.mapped import release
 from holdfast.nn import Clusterer
 from holdfast.training.batches import Rows, map_blocks
+from holdfast.training.threads import within_cpus
 
 __all__ = ["BaseClusterer", "as_rows", "canonical_order"]
 
@@ -95,7 +96,9 @@ class BaseClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
         InputError
             If rows are not finite, all equal, or fewer than the clusters asked for.
         """
-        self._fit_rows(self._check_rows(X, reset=True))
+        rows = self._check_rows(X, reset=True)
+        with within_cpus():
+            self._fit_rows(rows)
         return self
 
     def fit_predict(self, X: Any, y: object = None) -> np.ndarray:  # noqa: ARG002
@@ -162,24 +165,21 @@ class BaseClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
         -------
         ndarray of shape (n, d_z), float32
         """
-        return self._map(X, lambda x: self.module_.encode(x))
+        return self._map(X, lambda x: self.module_.latent(x))
 
     def _answer(self, rows: np.ndarray, module: Clusterer | None = None) -> np.ndarray:
         """Cluster numbers (n,) of checked rows, by the fitted module or another one."""
         module = module or self.module_
-        prepared = Rows(rows, module.device, module.prepare)
-        return np.asarray(map_blocks(lambda x: module.score(x).argmax(1), prepared))
+        return _answered(module, lambda x: module.score(x).argmax(1), rows)
 
     def _answers(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Cluster numbers and confidences, each (n,), of checked rows."""
-        module = self.module_
-        answers = np.asarray(map_blocks(module.answer, Rows(rows, module.device, module.prepare)))
+        answers = _answered(self.module_, self.module_.answer, rows)
         return answers[:, 0].astype(np.int64), answers[:, 1].astype(np.float32)
 
     def _map(self, X: Any, function: Any) -> np.ndarray:
         check_is_fitted(self)
-        rows = Rows(self._check_rows(X, reset=False), self.module_.device)
-        return np.asarray(map_blocks(function, rows))
+        return _answered(self.module_, function, self._check_rows(X, reset=False))
 
     def _check_rows(self, X: Any, *, reset: bool) -> np.ndarray:
         """Return ``X`` as finite rows of numbers of the right width, or say in a sentence what is wrong."""
@@ -194,6 +194,14 @@ class BaseClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
+
+
+def _answered(
+    module: Clusterer, function: Callable[[torch.Tensor], torch.Tensor], rows: np.ndarray
+) -> np.ndarray:
+    """Apply a function of prepared rows to all rows (n, d), where the module is."""
+    with within_cpus(pools=False):
+        return np.asarray(map_blocks(function, Rows(rows, module.device, module.prepare)))
 
 
 def as_rows(X: Any, check: Callable[..., Any]) -> np.ndarray:

@@ -21,6 +21,7 @@ from holdfast.exceptions import HoldfastWarning, InputError, NotConvergedWarning
 from holdfast.io.mapped import take_rows
 from holdfast.training.batches import digest
 from holdfast.training.checkpoint import Checkpoint
+from holdfast.training.threads import within_cpus
 
 __all__ = ["DEC"]
 
@@ -223,7 +224,8 @@ class DEC(BaseClusterer):
         rows = self._check_rows(X, reset=False)
         config = replace(self._config(self.n_clusters_), max_epochs=1, select="last")
         if len(rows) > 1:
-            continue_dec(self._training_rows(rows, config), config, self.module_)
+            with within_cpus():
+                continue_dec(self._training_rows(rows, config), config, self.module_)
         self.labels_, self.probabilities_ = self._answers(rows)
         self.cluster_centers_ = self.module_.unit_centres().numpy()
         return self
@@ -358,13 +360,14 @@ class DEC(BaseClusterer):
     def _warn(self, result: DecResult) -> None:
         """Say what the user should know of a fit that ended early or could not hold its start."""
         training, lost = result.training, result.evidence[result.start] - result.evidence["result"]
+        name = type(self).__name__
         if not training.converged and self.max_epochs > 0:
             trouble = training.history[-1]["reason"] or "with labels still changing; raise max_epochs or tol"
-            message = f"DEC stopped after {training.n_iter} of max_epochs={self.max_epochs}, {trouble}."
+            message = f"{name} stopped after {training.n_iter} of max_epochs={self.max_epochs}, {trouble}."
             warnings.warn(message, NotConvergedWarning, stacklevel=5)
         if lost > _NOTABLE and self.select == "evidence":
             message = (
-                f"DEC could not hold all of its {result.start} start, which had {lost:.3f} more evidence; "
+                f"{name} could not hold all of its {result.start} start, which had {lost:.3f} more evidence; "
                 "raise pretrain_epochs or hidden_dims[0]."
             )
             warnings.warn(message, HoldfastWarning, stacklevel=5)

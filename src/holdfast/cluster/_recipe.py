@@ -103,8 +103,9 @@ class _Run:
         mean = mean_row(X) if module is None else module.prepare.mean.cpu().numpy()
         scale = root_mean_square(X, mean)
         if scale == 0:
+            rows = "rows of the sample" if len(X) == config.subsample else "rows"
             raise InputError(
-                f"all {len(X)} rows are equal, so there is nothing to tell apart; "
+                f"all {len(X)} {rows} are equal, so there is nothing to tell apart; "
                 "check how the embeddings were made."
             )
         self.mean, self.scale = mean, scale

@@ -86,7 +86,7 @@ class Corruption:
         n_words = -(-shape.numel() // 8)
         words = torch.empty(n_words, dtype=torch.int64).random_(-(2**63), None, generator=self.generator)
         octets = words.view(torch.uint8)[: shape.numel()].view(shape)
-        return octets >= round(256 * self.level)
+        return octets >= min(round(256 * self.level), 255)  # 256 is no octet: none would be as large
 
 
 class _Stateless:

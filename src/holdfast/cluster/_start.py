@@ -77,7 +77,7 @@ def find_neighbours(X: np.ndarray, mean: np.ndarray, scale: float, n_clusters: i
     Neighbours
     """
     d = X.shape[1]
-    rows = X if d > LIFT_UP_TO else lift(torch.from_numpy(X - mean), scale * d**0.5).numpy()
+    rows = X if d > LIFT_UP_TO else lift(torch.from_numpy(_as_float32(X) - mean), scale * d**0.5).numpy()
     return nearest_neighbours(rows, neighbourhood_size(len(X), n_clusters))
 
 

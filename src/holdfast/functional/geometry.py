@@ -49,7 +49,7 @@ def mean_row(X: np.ndarray) -> np.ndarray:
     """
     total = np.zeros(X.shape[1])
     for start in range(0, len(X), _BLOCK):
-        total += X[start : start + _BLOCK].sum(axis=0, dtype=np.float64)
+        total += _single(X[start : start + _BLOCK]).sum(axis=0, dtype=np.float64)
     return (total / len(X)).astype(np.float32)
 
 
@@ -68,8 +68,13 @@ def root_mean_square(X: np.ndarray, mean: np.ndarray) -> float:
     """
     total = 0.0
     for start in range(0, len(X), _BLOCK):
-        total += float(np.square(X[start : start + _BLOCK] - mean, dtype=np.float64).sum())
+        total += float(np.square(_single(X[start : start + _BLOCK]) - mean, dtype=np.float64).sum())
     return float(np.sqrt(total / X.size))
+
+
+def _single(rows: np.ndarray) -> np.ndarray:
+    """Return rows as they are computed with: no more exact than single precision."""
+    return rows if rows.dtype in (np.float16, np.float32) else rows.astype(np.float32)
 
 
 def principal_directions(rows: Tensor, n_directions: int) -> Tensor:

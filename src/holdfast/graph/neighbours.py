@@ -25,6 +25,7 @@ _RANKED_AT_ONCE = 64  # rows whose candidates stay in the processor's cache
 _PROBE = 256  # rows whose neighbours are found exactly too, to measure the recall
 _ENOUGH_RECALL = 0.95
 _ROUNDING = 1e-6
+_SHORTEST = 1e-12  # a row of zeros is similar to nothing
 _EFFORTS = 3  # each twice the last
 _SAMPLE = 5_000  # rows that tell the directions
 
@@ -168,22 +169,25 @@ def _faiss_lists(rows: np.ndarray, k: int, effort: int) -> tuple[np.ndarray, np.
     index.add(rows)
     index.nprobe = max(8, n_lists // 16) << effort
     similarities, indices = index.search(rows, k)
+    short = np.flatnonzero(indices[:, -1] < 0)  # few rows are near these: too few in the lists that were read
+    if len(short):
+        index.nprobe = n_lists
+        similarities[short], indices[short] = index.search(rows[short], k)
     return similarities, indices
 
 
 def _ranked(X: np.ndarray, candidates: np.ndarray, k: int) -> Neighbours:
     """Keep the ``k`` best of each row's candidates (n, c), by similarity in all columns of X."""
     n = len(X)
-    candidates = np.where(candidates < 0, np.arange(n)[:, None], candidates)  # a short list: itself again
     indices, similarities = np.empty((n, k), dtype=np.int64), np.empty((n, k), dtype=np.float32)
     for start in range(0, n, _RANKED_AT_ONCE):
         rows = slice(start, start + _RANKED_AT_ONCE)
         near = torch.from_numpy(candidates[rows])
         own = torch.from_numpy(unit_rows(X[rows]))
         others = _taken(X, near.flatten()).view(*near.shape, -1)
-        lengths = others.norm(dim=2).clamp_min(_ROUNDING)
+        lengths = others.norm(dim=2).clamp_min(_SHORTEST)
         scores = others.mul_(own[:, None]).sum(2) / lengths
-        scores[near == torch.arange(n)[rows, None]] = -np.inf
+        scores[near == torch.arange(start, start + len(near))[:, None]] = -np.inf
         best = scores.topk(k, dim=1)
         similarities[rows], indices[rows] = best.values.numpy(), near.gather(1, best.indices).numpy()
         if start % _BLOCK_ROWS == 0:

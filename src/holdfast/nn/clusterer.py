@@ -132,12 +132,12 @@ class Clusterer(nn.Module):
         """Soft assignment q (n, k) of raw rows."""
         return torch.softmax(self.score(self.prepare(x)), dim=1)
 
-    def probabilities(self, x: Tensor) -> Tensor:
-        """Soft assignment (n, k) of raw rows, calibrated: as unsure as the neighbourhoods say it should be.
+    def probabilities(self, prepared: Tensor) -> Tensor:
+        """Soft assignment (n, k) of prepared rows, calibrated: as unsure as the neighbourhoods say.
 
         Training sharpens ``q``, whether it is right or not; this undoes it without moving any label.
         """
-        return torch.softmax(self.score(self.prepare(x)) / self.calibration, dim=1)
+        return torch.softmax(self.score(prepared) / self.calibration, dim=1)
 
     def answer(self, prepared: Tensor) -> Tensor:
         """Cluster number and calibrated probability of it, as two columns (n, 2), of prepared rows."""
