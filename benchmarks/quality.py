@@ -50,6 +50,10 @@ def run_dec(**parameters: object) -> Callable[[Dataset, int], Labels]:
     return run
 
 
+def run_idec(data: Dataset, seed: int) -> Labels:
+    return {"idec": hf.IDEC(data.n_classes, random_state=seed).fit(data.X).labels_}
+
+
 def run_published(data: Dataset, seed: int) -> Labels:
     model = hf.DEC.as_published(data.n_classes, random_state=seed).fit(data.X)
     return {"published": model.labels_, "published_start": model.start_labels_}
@@ -61,6 +65,7 @@ METHODS: dict[str, Callable[[Dataset, int], Labels]] = {
     "dec_kmeans": run_dec(init="kmeans"),
     "dec_graph": run_dec(init="graph"),
     "dec_auto": run_dec(init="auto"),
+    "idec": run_idec,
     "published": run_published,
 }
 

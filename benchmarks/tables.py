@@ -12,7 +12,7 @@ Scores = dict[str, list[dict]]  # method -> one score dict a seed
 _COLUMNS = {
     "kmeans": "k-means", "louvain": "Louvain at K", "pick": "evidence's pick",
     "dec_kmeans": "DEC, init=kmeans", "dec_graph": "DEC, init=graph", "dec_auto": "**DEC, init=auto**",
-    "published": "DEC as published",
+    "idec": "IDEC", "published": "DEC as published",
 }  # fmt: skip
 
 
@@ -80,6 +80,8 @@ def _gain_table(sets: dict[str, Scores], pixels: set[str]) -> str:
         "DEC auto over k-means": ("dec_auto", "kmeans"),
         "DEC auto over the evidence's pick": ("dec_auto", "pick"),
         "DEC auto over Louvain": ("dec_auto", "louvain"),
+        "IDEC over k-means": ("idec", "kmeans"),
+        "IDEC over DEC auto": ("idec", "dec_auto"),
         "evidence's pick over k-means": ("pick", "kmeans"),
         "DEC as published over its own start": ("published", "published_start"),
         "DEC as published over k-means": ("published", "kmeans"),
