@@ -43,7 +43,7 @@ def test_relaxed_products_that_are_not_are_given_up_with_a_warning(before, monke
     with pytest.warns(HoldfastWarning) as caught, computing("relaxed", CPU):
         assert torch.get_float32_matmul_precision() == before
     assert [str(warning.message) for warning in caught] == [
-        "relaxed products have a relative error of 3e-03 here; single precision is used."
+        "relaxed products are off by 3e-03 here, so single precision is used."
     ]
 
 
