@@ -13,7 +13,8 @@ import torch
 from threadpoolctl import ThreadpoolController
 
 from commands import ENVIRONMENT
-from holdfast import DEC
+from holdfast import DEC, estimate_n_clusters
+from holdfast.cluster import _count
 from holdfast.training import report_to, threads
 from holdfast.training.threads import available_cpus, within_cpus
 
@@ -177,6 +178,12 @@ def test_every_way_into_a_model_is_within_the_limit(three, monkeypatch):
     for method in (model.predict, model.predict_proba, model.transform, model.assign_rows):
         method(X)
     assert seen == [1] * 4
+    assert counts() == three
+    seen.clear()
+    find = _count.find_neighbours
+    monkeypatch.setattr(_count, "find_neighbours", lambda *given: (seen.append(counts()), find(*given))[1])
+    estimate_n_clusters(X)
+    assert seen == [[1] * len(three)]
     assert counts() == three
 
 

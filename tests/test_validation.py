@@ -91,6 +91,24 @@ def test_the_first_bad_row_is_named():
         check_finite(X, "X")
 
 
+@given(st.lists(st.floats(width=64) | st.sampled_from([3.4e38, 3.5e38, -1e39, 1e-320]), min_size=1))
+def test_what_is_finite_in_single_precision_is_finite(values):
+    X = np.array(
+        [value for value in values if not 3.4028234e38 < abs(value) < 3.4028236e38]
+    )  # may round down
+    with np.errstate(over="ignore"):
+        expected = np.flatnonzero(~np.isfinite(X.astype(np.float32)))
+    np.testing.assert_array_equal(_validation._rows_not_finite(X[:, None]), expected)
+
+
+@pytest.mark.parametrize("dtype", [np.longdouble, np.int64, np.uint64, np.bool_, np.uint8])
+def test_other_kinds_of_numbers(dtype):
+    check_finite(np.ones((3, 2), dtype=dtype), "X")
+    if dtype is np.longdouble:
+        with pytest.raises(InputError, match="in row 1: "):
+            check_finite(np.array([[1], [1e39], [1]], dtype=dtype), "X")
+
+
 @given(n=st.integers(1, 40), width=st.integers(1, 7), block=st.integers(1, 20), data=st.data())
 def test_blocks_find_what_the_whole_array_shows(n, width, block, data):
     X = np.zeros((n, width), dtype=np.float32)

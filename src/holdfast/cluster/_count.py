@@ -16,6 +16,7 @@ from holdfast.functional.geometry import mean_row, root_mean_square
 from holdfast.graph import Neighbours, communities, jaccard_graph, random_walk, unit_rows
 from holdfast.io.mapped import take_rows
 from holdfast.metrics import ari, sampled_silhouette
+from holdfast.training.threads import within_cpus
 
 __all__ = ["ClusterCount", "estimate_n_clusters"]
 
@@ -94,8 +95,9 @@ def estimate_n_clusters(X: Any, *, random_state: Any = None) -> ClusterCount:
     scale = root_mean_square(rows, mean)
     if scale == 0 or len(rows) < 2 * _EXPECTED:
         return _summarise({"too little to tell": 1 if scale == 0 else min(2, len(rows))})
-    neighbours = find_neighbours(rows, mean, scale, _EXPECTED)
-    return _summarise(_picks(rows - mean, neighbours, random))
+    with within_cpus():
+        neighbours = find_neighbours(rows, mean, scale, _EXPECTED)
+        return _summarise(_picks(rows - mean, neighbours, random))
 
 
 def _picks(rows: np.ndarray, neighbours: Neighbours, random: np.random.RandomState) -> dict[str, int]:
