@@ -127,3 +127,10 @@ def test_rows_in_messages():
     assert row_text(3) == "row 3"
     assert row_text(3, "3") == "row 3"
     assert row_text(3, "a.jpg") == "row 3 (id 'a.jpg')"
+
+
+def test_every_half_precision_number_is_told_from_infinity():
+    every = np.arange(2**16, dtype=np.uint16).view(np.float16)
+    np.testing.assert_array_equal(_validation._is_finite(every), np.isfinite(every))
+    swapped = every.astype(every.dtype.newbyteorder())
+    np.testing.assert_array_equal(_validation._is_finite(swapped), np.isfinite(every))

