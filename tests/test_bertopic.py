@@ -62,7 +62,9 @@ def transformed(topic_model, corpus):
 
 def test_topics_are_the_clusters_and_new_documents_find_theirs(corpus):
     topic_model = make()
-    topics, _ = topic_model.fit_transform(corpus.docs, corpus.X)
+    topics, probabilities = topic_model.fit_transform(corpus.docs, corpus.X)
+    np.testing.assert_array_equal(probabilities, topic_model.hdbscan_model.probabilities_)
+    assert "Probability" in topic_model.get_document_info(corpus.docs).columns
     assert is_clusterer(topic_model.hdbscan_model)
     assert clustering_accuracy(topic_model.hdbscan_model.labels_, np.array(topics)) == 1
     assert clustering_accuracy(corpus.y, np.array(topics)) == 1
