@@ -22,7 +22,6 @@ from holdfast.cli.sources import (
     embed_resumably,
     load_digits,
     pictures_of,
-    read_fitted,
     read_table,
 )
 from holdfast.exceptions import InputError, ParameterError
@@ -250,7 +249,7 @@ def render_again(folder: Path, out: Path | None = None) -> tuple[Path, Report]:
     from holdfast.report import build_report, write_report
 
     taxonomy = open_taxonomy(folder)
-    run, emb, model = taxonomy.read_run(), read_fitted(taxonomy), taxonomy.load_model()
+    run, emb, model = taxonomy.read_run(), taxonomy.load_collection(), taxonomy.load_model()
     image_of = pictures_of(emb, run.get("pictures"))
     report = build_report(model, emb, image_of=image_of, run=_shown_in_report(run))
     return write_report(report, out or taxonomy.report_path), report

@@ -28,6 +28,7 @@ from holdfast.exceptions import InputError, ModelFileError, OutputError
 from holdfast.io import Embeddings, write_embeddings
 from holdfast.io.atomic import atomic_folder, jsonable, output_error, target_path, where_it_went, write_json
 from holdfast.io.paths import what_is
+from holdfast.io.scratch import scratch_folder
 from holdfast.io.tensors import document_sum
 from holdfast.taxonomy.assignments import AssignmentTable, read_assignments, write_assignments
 from holdfast.taxonomy.vectors import precision, read_parts, shape_of_parts
@@ -183,6 +184,18 @@ class TaxonomyFolder:
             return read_parts(parts, mmap_dir)
         except InputError as error:
             raise _damaged(self._vectors_path, error) from error
+
+    def load_collection(self) -> Embeddings:
+        """Return the collection; a large one as a memory map of a file beside the folder.
+
+        Raises
+        ------
+        ModelFileError
+            If a part is missing or damaged.
+        """
+        return self.load_embeddings(
+            mmap_dir=scratch_folder(self.vectors_shape(), [self.root.parent, self.root])
+        )
 
     def vectors_shape(self) -> tuple[int, int] | None:
         """Return rows and columns of the collection by a look at its files; None if they are damaged."""
