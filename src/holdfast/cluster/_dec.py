@@ -272,7 +272,7 @@ class DEC(BaseClusterer):
         checkpoint = self._open_checkpoint(rows, config)
         self._take(fit_dec(rows, config, checkpoint), X)
         if checkpoint is not None:
-            checkpoint.discard()
+            checkpoint.complete()
 
     def _training_rows(self, X: np.ndarray, config: DecConfig) -> np.ndarray:
         """Return the rows to train on, all or a random sample in their order, as float32 if there is room."""

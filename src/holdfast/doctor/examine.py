@@ -178,14 +178,18 @@ def _table_facts(table: Specimen) -> dict[str, Any]:
 
 def _no_folder_of_ours(folder: Path) -> Finding:
     """Say what a folder without our files may be."""
-    from holdfast.taxonomy import WORK_FOLDER
+    from holdfast.taxonomy import TRAINING_FOLDER, WORK_FOLDER
 
+    again = "Give the same command again: it does only what is missing."
+    if (folder / TRAINING_FOLDER).is_dir():
+        what = "This run has not finished training; it holds a checkpoint and no result."
+        return Finding("unfinished-run", "error", what, again)
     if (folder / WORK_FOLDER).is_dir():
         parts = len(list((folder / WORK_FOLDER).rglob("part-*")))
         return Finding(
             "unfinished-run", "error",
             f"This run has not finished embedding; it holds {count(parts, 'part')} of vectors and no result.",
-            "Give the same holdfast run command again: it does only what is missing.",
+            again,
         )  # fmt: skip
     return Finding(
         "not-ours", "error",

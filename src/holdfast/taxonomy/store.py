@@ -9,7 +9,8 @@
     ├── assignments/1.parquet       id, cluster, confidence
     └── vectors/part-00001.parquet  the collection, with labels and paths where they are known
 
-A run that is still embedding keeps its finished parts in ``.embedding/``, so that it can be resumed.
+A run that is still embedding keeps its finished parts in ``.embedding/``, and a long fit its checkpoint in
+``.training/``, so that they can be resumed. Both may stand beside an earlier taxonomy that is to be replaced.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from holdfast.taxonomy.assignments import AssignmentTable, read_assignments, wri
 from holdfast.taxonomy.vectors import precision, read_parts, shape_of_parts
 
 __all__ = [
+    "TRAINING_FOLDER",
     "WORK_FOLDER",
     "TaxonomyFolder",
     "check_target",
@@ -45,8 +47,12 @@ __all__ = [
 WORK_FOLDER = ".embedding"
 """Where a run keeps what it has embedded until the taxonomy is complete."""
 
+TRAINING_FOLDER = ".training"
+"""Where a fit keeps its checkpoint until the taxonomy is complete."""
+
 _RUN, _REPORT = "run.json", "report.html"
 _LAYOUT = (_RUN, _REPORT, "versions", "assignments", "vectors")
+_UNFINISHED = (WORK_FOLDER, TRAINING_FOLDER)
 _FORMAT, _SCHEMA_VERSION = "holdfast taxonomy", 1
 _CURRENT = 1  # the only version there is until taxonomies can be updated
 
@@ -281,7 +287,7 @@ def create_taxonomy(folder: str | os.PathLike[str], *, overwrite: bool = False) 
         If something is there that would be lost, or it cannot be written.
     """
     _check_contents(folder, target_path(folder), overwrite=overwrite)
-    with atomic_folder(folder, owned=(*_LAYOUT, WORK_FOLDER)) as temporary:
+    with atomic_folder(folder, owned=(*_LAYOUT, *_UNFINISHED)) as temporary:
         yield TaxonomyFolder(temporary)
 
 
@@ -301,7 +307,7 @@ def _check_contents(folder: str | os.PathLike[str], target: Path, *, overwrite: 
     if not above.is_dir():
         raise OutputError(f"Cannot write {folder} ({above} is a file): give another folder.")
     names = {entry.name for entry in target.iterdir()} if target.exists() else set()
-    foreign = sorted(names - {WORK_FOLDER} - (set(_LAYOUT) if is_taxonomy(target) else set()))
+    foreign = sorted(names - set(_UNFINISHED) - (set(_LAYOUT) if is_taxonomy(target) else set()))
     if foreign:
         raise OutputError(
             f"{folder} holds {foreign[0]!r}, which would be lost: give another folder, or empty this one."
