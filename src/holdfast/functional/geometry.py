@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from holdfast.io.mapped import release
+
 __all__ = ["LIFT_UP_TO", "lift", "mean_row", "principal_directions", "root_mean_square"]
 
 LIFT_UP_TO = 16
@@ -50,6 +52,7 @@ def mean_row(X: np.ndarray) -> np.ndarray:
     total = np.zeros(X.shape[1])
     for start in range(0, len(X), _BLOCK):
         total += _single(X[start : start + _BLOCK]).sum(axis=0, dtype=np.float64)
+        release(X)
     return (total / len(X)).astype(np.float32)
 
 
@@ -69,6 +72,7 @@ def root_mean_square(X: np.ndarray, mean: np.ndarray) -> float:
     total = 0.0
     for start in range(0, len(X), _BLOCK):
         total += float(np.square(_single(X[start : start + _BLOCK]) - mean, dtype=np.float64).sum())
+        release(X)
     return float(np.sqrt(total / X.size))
 
 

@@ -111,7 +111,7 @@ class TaxonomyFolder:
         """
         from holdfast.persistence import save  # torch takes a second to import: not for every message
 
-        assignments = AssignmentTable.predicted(model, emb, model.labels_)
+        assignments = AssignmentTable.fitted(model, emb)
         save(model, self._model_path)
         write_assignments(assignments, self._assignments_path)
         write_embeddings(emb, self._vectors_path / "part-00001.parquet", dtype=precision(emb.X))
