@@ -120,6 +120,9 @@ def check_answers(model, X):
     assert labels.tobytes() == model.predict(X).tobytes()
     assert labels.tobytes() == q.argmax(axis=1).astype(np.int64).tobytes()
     assert confidence.tobytes() == q.max(axis=1).tobytes()
+    latent, probabilities = model.locate(X)
+    np.testing.assert_array_equal(latent, model.transform(X), strict=True)
+    np.testing.assert_array_equal(probabilities, q, strict=True)
     return labels, confidence
 
 

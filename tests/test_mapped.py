@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from holdfast.io.mapped import release
+from holdfast.functional.geometry import mean_row, root_mean_square
+from holdfast.io import mapped
+from holdfast.io.mapped import release, take_rows
 
 MEGABYTE = 1 << 20
 
@@ -69,3 +71,30 @@ def test_ordinary_arrays_are_left_alone(X):
     before = X.copy()
     release(X)
     assert (before == X).all()
+
+
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
+def test_rows_are_taken_from_any_view_of_a_map_a_few_at_a_time(numbers, view, monkeypatch):
+    X = view(np.memmap(numbers, np.float32, "r", shape=(8192, 1024)))
+    rows = np.arange(0, len(X), 2)
+    expected = np.array(X[rows])
+    release(X)
+    before, seen = resident_megabytes("RssFile"), []
+
+    def look_and_release(X):
+        seen.append(resident_megabytes("RssFile") - before)
+        release(X)
+
+    monkeypatch.setattr(mapped, "_TAKEN_ROWS", 512)
+    monkeypatch.setattr(mapped, "release", look_and_release)
+    np.testing.assert_array_equal(take_rows(X, rows), expected)
+    assert max(seen) < 12, "a third of the file"
+    assert len(seen) == -(-len(rows) // 512)
+
+
+@pytest.mark.parametrize("measure", [mean_row, lambda X: root_mean_square(X, np.zeros(1024, np.float32))])
+def test_measures_of_all_rows_keep_no_pages(numbers, measure):
+    X = np.memmap(numbers, np.float32, "r", shape=(8192, 1024))
+    before = resident_megabytes("RssFile")
+    measure(np.asarray(X))
+    assert resident_megabytes("RssFile") - before < 4

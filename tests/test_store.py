@@ -126,9 +126,23 @@ def test_parts_are_read_as_one_collection(folder, fitted):
 def test_confidence_is_the_probability_of_the_own_cluster_and_none_for_noise():
     emb = Embeddings(["a", "b", "c"], np.eye(3, 2))
     assert AssignmentTable.predicted(Fixed(), emb).confidence.tolist() == [0.75, 0.5, 0.875]
-    known = AssignmentTable.predicted(Fixed(), emb, np.array([1, -1, 0]))
+    model = Fixed()
+    model.labels_ = np.array([1, -1, 0])
+    known = AssignmentTable.fitted(model, emb)
     assert known.cluster.tolist() == [1, -1, 0]
     assert known.confidence.tolist() == [0.25, 0.0, 0.125]
+
+
+def test_what_a_fit_says_of_its_rows_is_not_computed_again(folder, fitted):
+    model, emb = fitted
+    table = AssignmentTable.fitted(model, emb)
+    np.testing.assert_array_equal(table.confidence, model.predict_proba(emb.X).max(axis=1), strict=True)
+    np.testing.assert_array_equal(table.cluster, model.labels_)
+    np.testing.assert_array_equal(open_taxonomy(folder).load_assignments().confidence, table.confidence)
+    known = Fixed()
+    known.labels_, known.probabilities_ = np.array([1, -1, 0]), np.array([0.9, 0.8, 0.7])
+    rows = Embeddings(["a", "b", "c"], np.eye(3, 2))
+    np.testing.assert_allclose(AssignmentTable.fitted(known, rows).confidence, [0.9, 0, 0.7])
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])

@@ -80,10 +80,15 @@ def load(folder: str | Path) -> BaseClusterer:
 
 
 def _parameters(model: BaseClusterer) -> dict[str, Any]:
-    """Write constructor arguments as JSON knows them; a random state object is not kept, its effect is."""
+    """Write constructor arguments as JSON knows them, without what is of this machine or this process alone.
+
+    A random state object is not kept, its effect is.
+    """
     parameters: dict[str, Any] = dict(model.get_params(deep=False))
     seed = parameters.get("random_state")
     parameters["random_state"] = int(seed) if isinstance(seed, Integral) else None
+    if "checkpoint" in parameters:
+        parameters["checkpoint"] = None
     return parameters
 
 

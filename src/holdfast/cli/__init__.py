@@ -19,13 +19,19 @@ __all__ = ["app", "main"]
 def main() -> NoReturn:
     """Run the command that the process was called with, and exit with its code.
 
-    0: done; 1: the work failed; 2: what was given cannot be used; 130: interrupted.
+    0: done; 1: the work failed; 2: what was given cannot be used; 130: interrupted; 141: nobody reads what it
+    prints any more.
     """
     signal.signal(signal.SIGTERM, _leave)
     try:
         from holdfast.cli.application import app
+        from holdfast.cli.pipes import flush, leave_with_the_reader
 
-        app(prog_name="holdfast")
+        leave_with_the_reader()
+        try:
+            app(prog_name="holdfast")
+        finally:
+            flush()
     except KeyboardInterrupt:  # before or after the command itself, which has its own sentence for it
         sys.exit(130)
     sys.exit(0)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from holdfast.cli.options import DEFAULT_ENCODER
-from holdfast.cli.sources import Collection, check_table, embed_images, read_fitted, read_table
+from holdfast.cli.sources import Collection, check_table, embed_images, read_table
 from holdfast.exceptions import InputError
 from holdfast.io import TABLE_SUFFIXES
 from holdfast.io.paths import what_is
@@ -136,7 +136,7 @@ def _is_folder_of_images(source: Path) -> bool:
 
 def _fitted(taxonomy: TaxonomyFolder) -> tuple[Embeddings, AssignmentTable]:
     """Return the collection and its clusters as they were stored."""
-    emb, assigned = read_fitted(taxonomy), taxonomy.load_assignments()
+    emb, assigned = taxonomy.load_collection(), taxonomy.load_assignments()
     if not np.array_equal(emb.ids, assigned.ids):
         raise InputError(
             f"{taxonomy.root} has vectors and assignments of different items: run the fit again."

@@ -36,8 +36,8 @@ class Demo(FitTask):
         """Fit and show."""
         from holdfast.cli.flow import fit_digits
 
-        target = self.target(self.out, overwrite=_is_demo(self.out))
-        with self.tracking(self.out), screen.progress() as watch:
+        target = self.target(overwrite=_is_demo(self.out))
+        with self.tracking(), screen.progress() as watch:
             outcome = fit_digits(self.fitting(), target, watch)
         show_outcome(screen, outcome)
 

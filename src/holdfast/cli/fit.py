@@ -21,19 +21,19 @@ class Fit(FitTask):
 
     The table has a vector in every row: a list in a column `embedding` (Parquet), an array `X` (NumPy), or a
     list like [0.1, 0.2] in a quoted column `embeddings` (CSV). Columns `id`, `label` and `path` may stand
-    beside it. Labels are used for scoring only.
+    beside it. Labels are used for scoring only. If a long fit is interrupted, the same command goes on where
+    it stopped.
     """
 
     name: ClassVar[str] = "fit"
     example: ClassVar[str] = "holdfast fit emb.parquet --n-clusters 100 -o products/"
 
     table: Annotated[Path, typer.Argument(metavar="TABLE", help="Embeddings: .parquet, .npz, .npy or .csv.")]
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="The taxonomy folder to make.")]
 
     def run(self, screen: Screen) -> None:
         """Fit and show."""
         from holdfast.cli.flow import fit_table
 
-        with self.tracking(self.out), screen.progress() as watch:
-            outcome = fit_table(self.table, self.fitting(), self.target(self.out), watch)
+        with self.tracking(), screen.progress() as watch:
+            outcome = fit_table(self.table, self.fitting(), self.target(), watch)
         show_outcome(screen, outcome)

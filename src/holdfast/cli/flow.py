@@ -22,11 +22,10 @@ from holdfast.cli.sources import (
     embed_resumably,
     load_digits,
     pictures_of,
-    read_fitted,
     read_table,
 )
 from holdfast.exceptions import InputError, ParameterError
-from holdfast.taxonomy import WORK_FOLDER, check_target, create_taxonomy, open_taxonomy
+from holdfast.taxonomy import TRAINING_FOLDER, WORK_FOLDER, check_target, create_taxonomy, open_taxonomy
 
 if TYPE_CHECKING:
     from holdfast.cli.screen import Watch
@@ -53,6 +52,7 @@ class Fitting:
     init: str = "auto"
     seed: int = 0
     device: str = "auto"
+    subsample: int | Literal["auto"] | None = "auto"
 
     def estimator(self) -> Any:
         """Build the estimator, unfitted.
@@ -70,7 +70,11 @@ class Fitting:
         check_int("seed", self.seed, 0, 2**32 - 1)
         self.chosen_device()
         return getattr(holdfast, name)(
-            n_clusters=self.n_clusters, init=self.init, device=self.device, random_state=self.seed
+            n_clusters=self.n_clusters,
+            init=self.init,
+            subsample=self.subsample,
+            device=self.device,
+            random_state=self.seed,
         )
 
     def chosen_device(self) -> Any:
@@ -131,6 +135,8 @@ def silent(stage: str, done: int, total: int) -> None:
 def fit_table(table: Path, fitting: Fitting, target: Target, watch: Watch = silent) -> Outcome:
     """Cluster a table of embeddings and leave a taxonomy folder.
 
+    Whatever interrupts a long fit, calling this again goes on from a checkpoint that waits in the target.
+
     Parameters
     ----------
     table : Path
@@ -164,7 +170,8 @@ def fit_images(
 ) -> Outcome:
     """Embed a folder of images, cluster it and leave a taxonomy folder.
 
-    Whatever interrupts it, calling it again does only what is missing: finished vectors wait in the target.
+    Whatever interrupts it, calling it again does only what is missing: finished vectors wait in the target,
+    and so does the checkpoint of a long fit.
 
     Parameters
     ----------
@@ -250,7 +257,7 @@ def render_again(folder: Path, out: Path | None = None) -> tuple[Path, Report]:
     from holdfast.report import build_report, write_report
 
     taxonomy = open_taxonomy(folder)
-    run, emb, model = taxonomy.read_run(), read_fitted(taxonomy), taxonomy.load_model()
+    run, emb, model = taxonomy.read_run(), taxonomy.load_collection(), taxonomy.load_model()
     image_of = pictures_of(emb, run.get("pictures"))
     report = build_report(model, emb, image_of=image_of, run=_shown_in_report(run))
     return write_report(report, out or taxonomy.report_path), report
@@ -263,7 +270,7 @@ def _fit_and_write(
     from holdfast.report import build_report, write_report
 
     with clock.stage("fit"):
-        model = _fit(collection, fitting, watch)
+        model = _fit(collection, fitting, target.folder / TRAINING_FOLDER, watch)
     watch("report", 0, 0)
     with create_taxonomy(target.folder, overwrite=target.overwrite) as taxonomy:
         with clock.stage("write"):
@@ -278,20 +285,25 @@ def _fit_and_write(
     return Outcome(target.folder, report, run)
 
 
-def _fit(collection: Collection, fitting: Fitting, watch: Watch) -> Any:
-    """Fit on the vectors alone; the labels stay where they are."""
-    from holdfast.training import report_to
+def _fit(collection: Collection, fitting: Fitting, checkpoint: Path, watch: Watch) -> Any:
+    """Fit on the vectors alone; the labels stay where they are.
 
-    model = fitting.estimator()
+    The checkpoint of a long fit stays until the taxonomy replaces the folder that it is in.
+    """
+    from holdfast.training import report_to
+    from holdfast.training.checkpoint import kept
+
+    model = fitting.estimator().set_params(checkpoint=checkpoint)
     _check_enough(collection.source, len(collection.emb), fitting)
     watch("start", 0, 0)
     try:
-        with report_to(lambda stage, done, total, _signals: watch(stage, done, total)):
-            return model.fit(collection.emb.X)
+        with kept(), report_to(lambda stage, done, total, _signals: watch(stage, done, total)):
+            model.fit(collection.emb.X)
     except ParameterError:
         raise
     except InputError as error:
         raise InputError(f"{collection.source}: {error}") from error
+    return model.set_params(checkpoint=None)  # a path of this machine is nothing for a record
 
 
 def _check_enough(source: str | Path, n_items: int, fitting: Fitting) -> None:
@@ -320,7 +332,7 @@ def _describe(
         "method": fitting.method,
         "seed": fitting.seed,
         "device": str(fitting.chosen_device()),
-        "parameters": model.get_params(deep=False),
+        "parameters": {name: v for name, v in model.get_params(deep=False).items() if name != "checkpoint"},
         "n_clusters": model.n_clusters_,
         "n_clusters_asked": fitting.n_clusters,
         "cluster_count": None if model.cluster_count_ is None else asdict(model.cluster_count_),

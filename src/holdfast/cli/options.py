@@ -19,7 +19,16 @@ from holdfast.exceptions import ParameterError
 if TYPE_CHECKING:
     from holdfast.cli.flow import Fitting, Target
 
-__all__ = ["DEFAULT_ENCODER", "Device", "Encoder", "FitTask", "Overwrite", "Taxonomy", "parse_n_clusters"]
+__all__ = [
+    "DEFAULT_ENCODER",
+    "Device",
+    "Encoder",
+    "FitTask",
+    "Overwrite",
+    "Taxonomy",
+    "parse_n_clusters",
+    "parse_subsample",
+]
 
 DEFAULT_ENCODER = "facebook/dinov2-base"
 
@@ -52,13 +61,18 @@ Overwrite = Annotated[
 class FitTask(Task):
     """What every command that fits can be told."""
 
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="The taxonomy folder to make.")]
     n_clusters: Annotated[
         str,
         typer.Option("--n-clusters", metavar="K|auto", help="Number of clusters; auto lets the data decide."),
     ] = "auto"
     method: Annotated[
         str,
-        typer.Option("--method", metavar="|".join(METHODS), help="How to cluster: deep embedded clustering."),
+        typer.Option(
+            "--method",
+            metavar="|".join(METHODS),
+            help="Deep embedded clustering; idec keeps rows restorable.",
+        ),
     ] = "dec"
     init: Annotated[
         str,
@@ -66,6 +80,14 @@ class FitTask(Task):
             "--init",
             metavar="|".join(DEC_CHOICES["init"]),
             help="First guess, from k-means or a neighbour graph; auto tries both and keeps the better.",
+        ),
+    ] = "auto"
+    subsample: Annotated[
+        str,
+        typer.Option(
+            "--subsample",
+            metavar="N|all|auto",
+            help="Rows to train on; all are assigned. auto: 50,000, or 100 a cluster where that is more.",
         ),
     ] = "auto"
     seed: Annotated[
@@ -85,11 +107,11 @@ class FitTask(Task):
         """Return the options as the library takes them."""
         from holdfast.cli.flow import Fitting
 
-        k = parse_n_clusters(self.n_clusters)
-        return Fitting(k, self.method, self.init, self.seed, self.device)
+        k, rows = parse_n_clusters(self.n_clusters), parse_subsample(self.subsample)
+        return Fitting(k, self.method, self.init, self.seed, self.device, rows)
 
     @contextmanager
-    def tracking(self, folder: Path) -> Iterator[None]:
+    def tracking(self) -> Iterator[None]:
         """Have the fit inside the ``with`` block tracked as a new run, named by the taxonomy and the time."""
         if self.log_dir is None:
             yield
@@ -97,16 +119,24 @@ class FitTask(Task):
         from holdfast.training import report_to
         from holdfast.training.trackers import TensorBoardTracker
 
-        run = self.log_dir / f"{folder.resolve().name}-{time.strftime('%Y%m%d-%H%M%S')}"
+        run = self.log_dir / f"{self.out.resolve().name}-{time.strftime('%Y%m%d-%H%M%S')}"
         params = self.fitting().estimator().get_params()
         with TensorBoardTracker(run, params=params) as tracker, report_to(tracker):
             yield
 
-    def target(self, folder: Path, *, overwrite: bool = False) -> Target:
+    def target(self, *, overwrite: bool = False) -> Target:
         """Return where the taxonomy goes."""
         from holdfast.cli.flow import Target
 
-        return Target(folder, command_line(self), self.overwrite or overwrite)
+        return Target(self.out, command_line(self), self.overwrite or overwrite)
+
+    def interruption(self) -> str:
+        """Say what Ctrl-C has left behind."""
+        from holdfast.taxonomy import TRAINING_FOLDER
+
+        if not (self.out / TRAINING_FOLDER).is_dir():
+            return self.interrupted
+        return "Interrupted: no taxonomy was written; the same command goes on from the training so far."
 
 
 def parse_n_clusters(text: str) -> int | Literal["auto"]:
@@ -121,4 +151,19 @@ def parse_n_clusters(text: str) -> int | Literal["auto"]:
         return "auto"
     if not text.isdecimal() or int(text) < 2:
         raise ParameterError(f"--n-clusters must be auto or a whole number of at least 2, not {text!r}.")
+    return int(text)
+
+
+def parse_subsample(text: str) -> int | Literal["auto"] | None:
+    """Read the value of ``--subsample``; None stands for all rows.
+
+    Raises
+    ------
+    ParameterError
+        If it is none of ``auto``, ``all`` and a whole number of at least 2.
+    """
+    if text in ("auto", "all"):
+        return "auto" if text == "auto" else None
+    if not text.isdecimal() or int(text) < 2:
+        raise ParameterError(f"--subsample must be auto, all or a whole number of at least 2, not {text!r}.")
     return int(text)

@@ -30,13 +30,12 @@ class Run(FitTask):
     )
 
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The images; every level is searched.")]
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="The taxonomy folder to make.")]
     encoder: Encoder = DEFAULT_ENCODER
 
     def run(self, screen: Screen) -> None:
         """Embed, fit and show."""
         from holdfast.cli.flow import fit_images
 
-        with self.tracking(self.out), screen.progress() as watch:
-            outcome = fit_images(self.folder, self.encoder, self.fitting(), self.target(self.out), watch)
+        with self.tracking(), screen.progress() as watch:
+            outcome = fit_images(self.folder, self.encoder, self.fitting(), self.target(), watch)
         show_outcome(screen, outcome)

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from holdfast.cli.screen import Watch
     from holdfast.embedding import Embedder, Quarantined
-    from holdfast.taxonomy import TaxonomyFolder
 
 __all__ = [
     "Collection",
@@ -29,7 +28,6 @@ __all__ = [
     "embed_resumably",
     "load_digits",
     "pictures_of",
-    "read_fitted",
     "read_table",
 ]
 
@@ -81,18 +79,6 @@ def read_table(path: Path, beside: Path | None = None) -> Collection:
     folders = [place.parent for place in (beside, path) if place is not None]
     emb = read_embeddings(path, mmap_dir=scratch_folder(table_shape(path), folders))
     return Collection(emb, str(path), pictures=None if emb.paths is None else FROM_PATHS)
-
-
-def read_fitted(taxonomy: TaxonomyFolder) -> Embeddings:
-    """Return the collection of a taxonomy; a large one as a memory map.
-
-    Raises
-    ------
-    InputError
-        If it is damaged.
-    """
-    folder = scratch_folder(taxonomy.vectors_shape(), [taxonomy.root.parent, taxonomy.root])
-    return taxonomy.load_embeddings(mmap_dir=folder)
 
 
 def check_table(path: Path) -> None:

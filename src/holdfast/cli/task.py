@@ -47,6 +47,10 @@ class Task(ABC):
     def run(self, screen: Screen) -> None:
         """Do the work and show the result."""
 
+    def interruption(self) -> str:
+        """Say what Ctrl-C has left behind."""
+        return self.interrupted
+
 
 def register(app: typer.Typer, task: type[Task]) -> None:
     """Make a command of a task: its options from the fields, its help from the docstring and the example."""
@@ -85,7 +89,7 @@ def _perform(task: Task) -> int:
         with screen.hearing():
             task.run(screen)
     except KeyboardInterrupt:
-        return _fail(task, task.interrupted, INTERRUPTED)
+        return _fail(task, task.interruption(), INTERRUPTED)
     except _USERS_TO_MEND as error:
         return _fail(task, str(error), BAD_INPUT)
     except HoldfastError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Self
 
@@ -167,10 +167,33 @@ class BaseClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
         """
         return self._map(X, lambda x: self.module_.latent(x))
 
-    def _answer(self, rows: np.ndarray, module: Clusterer | None = None) -> np.ndarray:
-        """Cluster numbers (n,) of checked rows, by the fitted module or another one."""
-        module = module or self.module_
-        return _answered(module, lambda x: module.score(x).argmax(1), rows)
+    def locate(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Give what :meth:`transform` and :meth:`predict_proba` give, in one pass.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+
+        Returns
+        -------
+        latent : ndarray of shape (n, d_z), float32
+        probabilities : ndarray of shape (n, k), float32
+        """
+        both = self._map(X, self.module_.locate)
+        return both[:, : self._n_features_out], both[:, self._n_features_out :]
+
+    def _answer(self, rows: np.ndarray) -> np.ndarray:
+        """Cluster numbers (n,) of checked rows."""
+        return self._answer_by([self.module_], rows)[:, 0]
+
+    def _answer_by(self, modules: Sequence[Clusterer], rows: np.ndarray) -> np.ndarray:
+        """Cluster numbers (n, m) of checked rows by m states of a module, which prepare rows alike.
+
+        Preparing a row is most of the work, and is done once.
+        """
+        return _answered(
+            modules[0], lambda x: torch.stack([some.score(x).argmax(1) for some in modules], dim=1), rows
+        )
 
     def _answers(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Cluster numbers and confidences, each (n,), of checked rows."""

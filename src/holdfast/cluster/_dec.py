@@ -272,7 +272,7 @@ class DEC(BaseClusterer):
         checkpoint = self._open_checkpoint(rows, config)
         self._take(fit_dec(rows, config, checkpoint), X)
         if checkpoint is not None:
-            checkpoint.discard()
+            checkpoint.complete()
 
     def _training_rows(self, X: np.ndarray, config: DecConfig) -> np.ndarray:
         """Return the rows to train on, all or a random sample in their order, as float32 if there is room."""
@@ -336,11 +336,14 @@ class DEC(BaseClusterer):
         """Give the clusters their canonical numbers and set every fitted attribute."""
         module, training = result.module, result.training
         self.module_ = module
-        order = canonical_order(self._answer(X), module.unit_centres().numpy())
+        begun = copy.deepcopy(module)
+        begun.load_state_dict(result.begun)
+        found, earlier = self._answer_by([module, begun], X).T
+        order = canonical_order(found, module.unit_centres().numpy())
         module.reorder(torch.from_numpy(order))
         self.start_ = result.start
         self.labels_, self.probabilities_ = self._answers(X)
-        self.start_labels_ = self._labels_at(result.begun, order, X)
+        self.start_labels_ = np.argsort(order)[earlier]
         self.cluster_centers_ = module.unit_centres().numpy()
         self.neighbour_recall_ = result.recall
         self.n_clusters_ = len(order)
@@ -349,13 +352,6 @@ class DEC(BaseClusterer):
         self.history_ = training.history
         self.evidence_ = result.evidence
         self._warn(result)
-
-    def _labels_at(self, state: dict[str, torch.Tensor], order: np.ndarray, X: np.ndarray) -> np.ndarray:
-        """Labels that the module gave in an earlier state, in the present numbers."""
-        earlier = copy.deepcopy(self.module_)
-        earlier.load_state_dict(state)
-        earlier.reorder(torch.from_numpy(order))
-        return self._answer(X, earlier)
 
     def _warn(self, result: DecResult) -> None:
         """Say what the user should know of a fit that ended early or could not hold its start."""

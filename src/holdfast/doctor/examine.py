@@ -18,9 +18,10 @@ from holdfast.doctor.geometry import GEOMETRY_CHECKS
 from holdfast.doctor.labels import LABEL_CHECKS
 from holdfast.doctor.specimen import Specimen
 from holdfast.doctor.values import VALUE_CHECKS, duplicate_ids, few_rows, half_precision, not_finite
-from holdfast.exceptions import InputError, TableError
-from holdfast.io import read_embeddings
-from holdfast.io.raw import read_raw
+from holdfast.exceptions import InputError
+from holdfast.io import table_shape
+from holdfast.io.scratch import scratch_folder
+from holdfast.io.tables import read_raw
 
 __all__ = ["examine"]
 
@@ -30,6 +31,7 @@ T = TypeVar("T")
 _ENOUGH_ROWS = 50
 
 
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")  # a damaged number may be as large as they get
 def examine(
     path: str | os.PathLike[str], table: str | os.PathLike[str] | None = None, watch: Watch | None = None
 ) -> Diagnosis:
@@ -134,13 +136,9 @@ def _compare(table: Path, parts: Parts, tell: Watch) -> tuple[list[Finding], dic
 
 
 def _read(path: Path) -> tuple[Specimen, str | None]:
-    """Read a table with its faults; where that is not possible, give the reader's own sentence."""
-    try:
-        raw = read_raw(path)
-    except TableError:
-        emb = read_embeddings(path)
-        return Specimen(emb.X, emb.ids, emb.labels, emb.paths), emb.encoder
-    return Specimen(raw.X, raw.ids, raw.labels, raw.paths), raw.encoder
+    """Read a table with its faults; a large one into a memory map."""
+    raw = read_raw(path, mmap_dir=scratch_folder(table_shape(path), [path.parent]))
+    return Specimen(raw.X, raw.ids, raw.labels, raw.paths, raw.dtype), raw.encoder
 
 
 def _ask(
@@ -160,7 +158,7 @@ def _table_facts(table: Specimen) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "rows": len(table),
         "width": table.width,
-        "dtype": str(table.X.dtype),
+        "dtype": str(table.dtype),
         "usable_rows": len(table.usable),
         "classes": None if table.labels is None else len(table.classes[0]),
         "sampled_rows": len(table.rows),
@@ -180,14 +178,18 @@ def _table_facts(table: Specimen) -> dict[str, Any]:
 
 def _no_folder_of_ours(folder: Path) -> Finding:
     """Say what a folder without our files may be."""
-    from holdfast.taxonomy import WORK_FOLDER
+    from holdfast.taxonomy import TRAINING_FOLDER, WORK_FOLDER
 
+    again = "Give the same command again: it does only what is missing."
+    if (folder / TRAINING_FOLDER).is_dir():
+        what = "This run has not finished training; it holds a checkpoint and no result."
+        return Finding("unfinished-run", "error", what, again)
     if (folder / WORK_FOLDER).is_dir():
         parts = len(list((folder / WORK_FOLDER).rglob("part-*")))
         return Finding(
             "unfinished-run", "error",
             f"This run has not finished embedding; it holds {count(parts, 'part')} of vectors and no result.",
-            "Give the same holdfast run command again: it does only what is missing.",
+            again,
         )  # fmt: skip
     return Finding(
         "not-ours", "error",

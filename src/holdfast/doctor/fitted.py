@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from holdfast.doctor.findings import Finding, count, listed, percent
+from holdfast.io.mapped import take_rows
 
 __all__ = ["RESULT_CHECKS", "Result"]
 
@@ -220,7 +221,7 @@ def other_predictions(result: Result) -> Finding | None:
         )  # fmt: skip
     size = min(len(result.X), _PREDICTED_ROWS)
     rows = np.sort(np.random.default_rng(0).choice(len(result.X), size, replace=False))
-    now = np.asarray(result.model.predict(result.X[rows]))
+    now = np.asarray(result.model.predict(take_rows(result.X, rows)))
     moved = rows[now != result.labels[rows]]
     share = moved.size / size
     if share <= _ROUNDED:

@@ -87,7 +87,7 @@ def read_taxonomy(folder: Path) -> Parts:
     run = _try(taxonomy.read_run, "damaged-run", findings) or {}
     model = _try(taxonomy.load_model, "damaged-model", findings, _AGAIN)
     assigned = _try(lambda: _assignments(taxonomy), "damaged-assignments", findings)
-    emb = _try(taxonomy.load_embeddings, "damaged-vectors", findings)
+    emb = _try(taxonomy.load_collection, "damaged-vectors", findings)
     findings += _disagreements(taxonomy, run, assigned, emb)
     fitting = emb is not None and assigned is not None and np.array_equal(emb.ids, assigned.ids)
     result = None if assigned is None else _result(run, model, assigned, emb if fitting else None)

@@ -12,8 +12,12 @@ import numpy.typing as npt
 from holdfast.doctor import measures
 from holdfast.doctor.findings import count
 from holdfast.graph import Neighbours, nearest_neighbours
+from holdfast.io.mapped import release, take_rows
 
-__all__ = ["Specimen", "Survey", "survey"]
+__all__ = ["LONGEST", "Specimen", "Survey", "survey"]
+
+LONGEST = 1e18
+"""Length of a row beyond which products of two rows are no numbers in single precision any more."""
 
 _SAMPLE = 5_000  # rows: all pairs of them take a second
 _LARGE_SAMPLE = 10_000
@@ -58,12 +62,15 @@ class Specimen:
     ids : ndarray of shape (n,), str
     labels : ndarray of shape (n,) or None
     paths : ndarray of shape (n,), str, or None
+    stored : dtype or None
+        The type of number in the file, where `X` has another one.
     """
 
     X: npt.NDArray[Any]
     ids: npt.NDArray[np.str_]
     labels: npt.NDArray[Any] | None = None
     paths: npt.NDArray[np.str_] | None = None
+    stored: np.dtype | None = None
 
     def __len__(self) -> int:
         return len(self.X)
@@ -73,6 +80,11 @@ class Specimen:
         """The number of columns."""
         return int(self.X.shape[1])
 
+    @property
+    def dtype(self) -> np.dtype:
+        """The type of number in the file."""
+        return self.X.dtype if self.stored is None else self.stored
+
     @cached_property
     def survey(self) -> Survey:
         """The pass over all rows."""
@@ -80,8 +92,9 @@ class Specimen:
 
     @cached_property
     def usable(self) -> npt.NDArray[np.intp]:
-        """Rows that have a direction: finite, and not all zeros."""
-        return np.flatnonzero(self.survey.finite & (self.survey.norms > 0))
+        """Rows that have a direction: finite, not all zeros, and not so long that nothing can be computed."""
+        norms = self.survey.norms
+        return np.flatnonzero(self.survey.finite & (norms > 0) & (norms < LONGEST))
 
     @cached_property
     def classes(self) -> tuple[list[str], npt.NDArray[np.intp]]:
@@ -147,7 +160,7 @@ class Specimen:
 
     def _take(self, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
         with np.errstate(over="ignore"):
-            return np.asarray(self.X[rows]).astype(np.float32)
+            return take_rows(self.X, rows)
 
     @property
     def basis(self) -> str:
@@ -185,6 +198,7 @@ def survey(X: npt.NDArray[Any]) -> Survey:
         good = np.where(finite[rows, None], block, 0).astype(np.float64)
         norms[rows] = np.sqrt(np.einsum("ij,ij->i", good, good))
         moments.add(good[finite[rows]])
+        release(X)
     return Survey(finite, norms, hashes, moments.low, moments.high, moments.mean, moments.std)
 
 

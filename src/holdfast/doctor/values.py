@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from holdfast.doctor.findings import Finding, count, listed, percent
-from holdfast.doctor.specimen import Specimen
+from holdfast.doctor.specimen import LONGEST, Specimen
 
 __all__ = ["VALUE_CHECKS"]
 
@@ -13,6 +13,7 @@ _EXAMPLES = 10
 _UNIT = 1e-3  # how far from 1 a length may be: half precision rounds to 5e-4
 _MOSTLY = 0.9
 _LENGTHS_DIFFER, _LENGTHS_APART = 1.5, 10.0
+_FAR_LONGER = 1_000
 _SCALES_APART = 100.0
 _LARGEST_HALF = 65_504.0
 _ROUNDING_LIMIT = 0.01  # of the spread
@@ -25,7 +26,7 @@ def not_finite(table: Specimen) -> Finding | None:
     if not bad.size:
         return None
     names = _names(table, bad)
-    half = " (half precision holds up to 65,504)" if table.X.dtype == np.float16 else ""
+    half = " (half precision holds up to 65,504)" if table.dtype == np.float16 else ""
     return Finding(
         "not-finite", "error",
         f"{_some(bad.size, len(table))} a NaN or an infinity{half}: {listed(names, bad.size)}.",
@@ -154,6 +155,25 @@ def _free_lengths(norms: np.ndarray) -> Finding | None:
     )  # fmt: skip
 
 
+def huge_rows(table: Specimen) -> Finding | None:
+    """Find rows so long that they hide all others."""
+    norms = np.where(table.survey.finite, table.survey.norms, 0)
+    typical = float(np.median(norms[norms > 0])) if norms.any() else 0.0
+    huge = np.flatnonzero(norms > min(_FAR_LONGER * typical, LONGEST))
+    if not huge.size:
+        return None
+    names = _names(table, huge)
+    hopeless = bool(norms.max() >= LONGEST)
+    return Finding(
+        "huge-rows", "error" if hopeless else "warning",
+        f"{_some(huge.size, len(table))} a length of up to {norms.max():.3g}, where the median is "
+        f"{typical:.3g}: {listed(names, huge.size)}.",
+        "Embed these items again, or remove them: a number in them is wrong, and beside it all other rows "
+        "look equal.",
+        names,
+    )  # fmt: skip
+
+
 def exact_duplicates(table: Specimen) -> Finding | None:
     """Find rows that are equal to an earlier one."""
     rows = table.usable
@@ -196,7 +216,7 @@ def half_precision(table: Specimen) -> Finding | None:
     spread = float(np.sqrt(np.square(survey.std).mean()))
     if spread == 0 or error <= _ROUNDING_LIMIT * spread:
         return None
-    stored = table.X.dtype == np.float16
+    stored = table.dtype == np.float16
     return Finding(
         "half-precision-rounding", "warning" if stored else "note",
         f"Rounding to half precision {'has blurred' if stored else 'would blur'} the rows by "
@@ -230,6 +250,7 @@ VALUE_CHECKS = (
     zero_rows,
     constant_columns,
     column_scales,
+    huge_rows,
     row_lengths,
     exact_duplicates,
     half_precision,

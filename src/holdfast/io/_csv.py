@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,18 +17,19 @@ from holdfast._validation import row_text
 from holdfast.exceptions import TableError
 from holdfast.io._columns import find_column, vector_column
 from holdfast.io._stored import Stored
-from holdfast.io.embeddings import Embeddings, row_ids
+from holdfast.io.embeddings import Embeddings
+from holdfast.io.raw import Columns, Reading
 
 __all__ = ["read", "write"]
 
 _BLOCK_ROWS = 1024  # of Python floats at once, which take eight times the room
 
 
-def read(path: Path, _mmap_dir: str | os.PathLike[str] | None = None) -> Embeddings:
+def read(path: Path, how: Reading) -> Columns:
     """Read a CSV file with a header."""
     with path.open(encoding="utf-8-sig", newline="") as stream, _any_field_size():
         try:
-            return _read_rows(csv.DictReader(stream, strict=True))
+            return _read_rows(csv.DictReader(stream, strict=True), how)
         except csv.Error as error:
             raise TableError(
                 f"is no well-formed CSV ({error}): quote every list and close every quote."
@@ -54,7 +54,7 @@ def write(emb: Embeddings, X: Stored, path: Path) -> None:
             writer.writerows([*row, *encoder] for row in zip(*columns, strict=True))
 
 
-def _read_rows(reader: csv.DictReader) -> Embeddings:
+def _read_rows(reader: csv.DictReader, how: Reading) -> Columns:
     """Collect the rows, one float32 array each: Python floats would take eight times the room."""
     names = list(reader.fieldnames or ())
     vectors_in = vector_column(names, "write each as a list like [0.1, 0.2] in one column 'embeddings'")
@@ -64,15 +64,15 @@ def _read_rows(reader: csv.DictReader) -> Embeddings:
     for number, row in enumerate(reader):
         where = f"{row_text(number, row.get(beside['ids'] or ''))} on line {reader.line_num}"
         _check_fields(row, where)
-        vectors.append(_vector(row[vectors_in], where))
+        vectors.append(_vector(row[vectors_in], where, gaps=how.gaps))
         _check_width(vectors, where)
         for role, column in texts.items():
             column.append(row[str(beside[role])])
     if not vectors:
         raise TableError("has no rows below its header: give at least one.")
-    return Embeddings(
-        ids=_objects(texts["ids"]) if "ids" in texts else row_ids(len(vectors)),
+    return Columns(
         X=np.stack(vectors),
+        ids=_objects(texts["ids"]) if "ids" in texts else None,
         labels=_labels(texts["labels"]) if "labels" in texts else None,
         paths=_objects(texts["paths"]) if "paths" in texts else None,
         encoder=_encoder(texts.get("encoder", [])),
@@ -85,20 +85,21 @@ def _check_fields(row: dict[Any, Any], where: str) -> None:
         raise TableError(f"{where} has another number of fields than the header: quote the list.")
 
 
-def _vector(text: str, where: str) -> npt.NDArray[np.float32]:
-    """Parse one JSON list of numbers."""
+def _vector(text: str, where: str, *, gaps: bool) -> npt.NDArray[np.float32]:
+    """Parse one JSON list of numbers; `null` is a gap like any other."""
     try:
         values = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise TableError(f"{where} is broken JSON ({error}): write a list like [0.1, 0.2].") from error
-    if not isinstance(values, list) or not all(type(value) in (int, float) for value in values):
+    kinds = (int, float, type(None)) if gaps else (int, float)
+    if not isinstance(values, list) or not all(type(value) in kinds for value in values):
         raise TableError(f"{where} is no list of numbers: write a list like [0.1, 0.2], with no gaps.")
     try:
         with np.errstate(over="ignore"):
             vector = np.asarray(values, dtype=np.float64).astype(np.float32)
     except OverflowError as error:  # JSON's whole numbers have no end
         raise TableError(f"{where} has a number that is too large: scale the vectors down.") from error
-    if not np.isfinite(vector).all():
+    if not gaps and not np.isfinite(vector).all():
         raise TableError(f"{where} has a NaN or an infinity: remove the row or fill the gap.")
     return vector
 

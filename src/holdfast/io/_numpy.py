@@ -15,9 +15,9 @@ from numpy.lib import format as npy
 from holdfast.exceptions import TableError
 from holdfast.io._columns import find_column, vector_column
 from holdfast.io._stored import Stored
-from holdfast.io.damage import damage_as_table_errors
-from holdfast.io.embeddings import Embeddings, row_ids
+from holdfast.io.embeddings import Embeddings
 from holdfast.io.mapped import gather, row_blocks
+from holdfast.io.raw import Columns, Reading
 
 __all__ = ["npy_shape", "read_npy", "read_npz", "write_npy", "write_npz"]
 
@@ -34,19 +34,19 @@ class _Header(NamedTuple):
     dtype: np.dtype
 
 
-def read_npy(path: Path, mmap_dir: str | os.PathLike[str] | None = None) -> Embeddings:
-    """Read an array of shape (n, d), or of pictures (n, ...), as rows with their numbers for ids."""
-    with damage_as_table_errors("NumPy"), path.open("rb") as stream:
+def read_npy(path: Path, how: Reading) -> Columns:
+    """Read an array of shape (n, d), or of pictures (n, ...), as rows."""
+    with path.open("rb") as stream:
         if _kind(stream) == "npz":
             raise TableError("is an archive of arrays and no .npy file: rename it to .npz.")
         header = _checked_header(stream, path.stat().st_size)
-        X = _rows(_read_array(stream)) if mmap_dir is None else _mapped(path, header, mmap_dir)
-    return Embeddings(ids=row_ids(len(X)), X=X)
+        X = _rows(_read_array(stream)) if how.mmap_dir is None else _mapped(path, header, how.mmap_dir)
+    return Columns(X, dtype=header.dtype)
 
 
 def npy_shape(path: Path) -> tuple[int, int]:
     """Return how many rows and columns a file holds, by its header."""
-    with damage_as_table_errors("NumPy"), path.open("rb") as stream:
+    with path.open("rb") as stream:
         n, *rest = _checked_header(stream, path.stat().st_size).shape
     return n, math.prod(rest)
 
@@ -57,9 +57,9 @@ def write_npy(_emb: Embeddings, X: Stored, path: Path) -> None:
         _write_vectors(X, stream)
 
 
-def read_npz(path: Path, _mmap_dir: str | os.PathLike[str] | None = None) -> Embeddings:
+def read_npz(path: Path, _how: Reading) -> Columns:
     """Read ``X`` and, where they are there, ``ids``, ``labels`` or ``y``, ``paths`` and ``encoder``."""
-    with damage_as_table_errors("NumPy"), path.open("rb") as stream:
+    with path.open("rb") as stream:
         if _kind(stream) == "npy":
             raise TableError("is a single array and no .npz archive: rename it to .npy.")
         with zipfile.ZipFile(stream) as archive:
@@ -72,10 +72,9 @@ def read_npz(path: Path, _mmap_dir: str | os.PathLike[str] | None = None) -> Emb
                 for role in ("ids", "labels", "paths", "encoder")
                 if (name := find_column(role, names)) is not None
             }
-    ids = beside.get("ids")
-    return Embeddings(
-        ids=row_ids(len(X)) if ids is None else ids,
-        X=X,
+    return Columns(
+        X,
+        ids=beside.get("ids"),
         labels=beside.get("labels"),
         paths=beside.get("paths"),
         encoder=_encoder(beside.get("encoder")),

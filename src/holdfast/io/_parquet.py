@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,10 @@ import pyarrow.parquet as pq
 from holdfast.exceptions import TableError
 from holdfast.io._columns import find_column, vector_column
 from holdfast.io._stored import Stored
-from holdfast.io.damage import damage_as_table_errors
-from holdfast.io.embeddings import Embeddings, row_ids
+from holdfast.io.embeddings import Embeddings
 from holdfast.io.mapped import block_rows, gather
 from holdfast.io.paths import arrow_file
+from holdfast.io.raw import Columns, Reading
 from holdfast.io.texts import is_text, texts_from_arrow
 
 __all__ = ["read", "shape", "write"]
@@ -29,15 +28,15 @@ _READ_ROWS = 2048
 _BUFFER = 1 << 20
 
 
-def read(path: Path, mmap_dir: str | os.PathLike[str] | None = None) -> Embeddings:
+def read(path: Path, how: Reading) -> Columns:
     """Read a Parquet file with a list column of vectors."""
-    with damage_as_table_errors("Parquet"), arrow_file(path, "rb") as stream, _opened(stream) as file:
-        return _read(file, mmap_dir)
+    with arrow_file(path, "rb") as stream, _opened(stream) as file:
+        return _read(file, how)
 
 
 def shape(path: Path) -> tuple[int, int]:
     """Return how many rows and columns the vectors have, by the file's footer."""
-    with damage_as_table_errors("Parquet"), arrow_file(path, "rb") as stream, _opened(stream) as file:
+    with arrow_file(path, "rb") as stream, _opened(stream) as file:
         name = vector_column(file.schema_arrow.names, "write each as a list in one column 'embedding'")
         return file.metadata.num_rows, _width(file, name)
 
@@ -69,23 +68,21 @@ def write(emb: Embeddings, X: Stored, path: Path) -> None:
             writer.write_batch(pa.record_batch(columns, schema=schema))
 
 
-def _read(file: pq.ParquetFile, mmap_dir: str | os.PathLike[str] | None) -> Embeddings:
+def _read(file: pq.ParquetFile, how: Reading) -> Columns:
     """Read the vectors in blocks and the small columns whole."""
     names = file.schema_arrow.names
     n_rows = file.metadata.num_rows
     if n_rows == 0:
         raise TableError("has no rows: give at least one.")
     vectors_in = vector_column(names, "write each as a list in one column 'embedding'")
-    X = gather(_blocks(file, vectors_in), n_rows, mmap_dir)
+    X = gather(_blocks(file, vectors_in, gaps=how.gaps), n_rows, how.mmap_dir)
     beside = {role: _read_column(file, role, find_column(role, names)) for role in ("ids", "labels", "paths")}
     encoder = (file.schema_arrow.metadata or {}).get(_ENCODER_KEY)
-    ids = beside["ids"]
-    return Embeddings(
-        ids=row_ids(len(X)) if ids is None else ids,
-        X=X,
-        labels=beside["labels"],
-        paths=beside["paths"],
+    return Columns(
+        X,
+        **beside,
         encoder=None if encoder is None else _encoder(encoder),
+        dtype=np.dtype(_lists(file, vectors_in).value_type.to_pandas_dtype()),
     )
 
 
@@ -99,7 +96,7 @@ def _encoder(stored: bytes) -> str:
         ) from error
 
 
-def _blocks(file: pq.ParquetFile, name: str) -> Iterator[npt.NDArray]:
+def _blocks(file: pq.ParquetFile, name: str, *, gaps: bool) -> Iterator[npt.NDArray]:
     """Yield the vectors, some rows at a time; the first odd row is named."""
     start, width = 0, None
     batch_rows = block_rows(_width(file, name), _READ_ROWS)
@@ -110,7 +107,7 @@ def _blocks(file: pq.ParquetFile, name: str) -> Iterator[npt.NDArray]:
         if not _is_list(column.type):
             raise TableError(f"column {name!r} holds {column.type}: give one list of numbers per row.")
         if len(column):
-            rows = _rows(column, start, width)
+            rows = _rows(column, start, width, gaps=gaps)
             width = rows.shape[1]
             yield rows
             start += len(rows)
@@ -121,7 +118,7 @@ def _width(file: pq.ParquetFile, name: str) -> int:
 
     The footer has such numbers too, but pyarrow 26 ends the process where they are damaged.
     """
-    kind = file.schema_arrow.field(name).type
+    kind = _lists(file, name)
     if pa.types.is_fixed_size_list(kind):
         return int(kind.list_size)
     for batch in file.iter_batches(batch_size=1, columns=[name], use_threads=False):
@@ -132,6 +129,12 @@ def _width(file: pq.ParquetFile, name: str) -> int:
     return 0
 
 
+def _lists(file: pq.ParquetFile, name: str) -> pa.DataType:
+    """Return the type of the column of vectors, without what an extension makes of it."""
+    kind = file.schema_arrow.field(name).type
+    return kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+
+
 def _is_list(kind: pa.DataType) -> bool:
     """Tell whether a column's rows are lists of numbers."""
     lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
@@ -140,8 +143,8 @@ def _is_list(kind: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind.value_type) or pa.types.is_floating(kind.value_type))
 
 
-def _rows(column: pa.Array, start: int, width: int | None) -> npt.NDArray:
-    """View a block of lists as an array of shape (rows, d); the first odd row is named."""
+def _rows(column: pa.Array, start: int, width: int | None, *, gaps: bool) -> npt.NDArray:
+    """View a block of lists as an array of shape (rows, d); the first odd row is named, gaps may be NaN."""
     if column.null_count:
         raise _row_error(start + _first_null(column), "has no vector", "fill it or drop the row")
     fixed = pa.types.is_fixed_size_list(column.type)
@@ -152,7 +155,7 @@ def _rows(column: pa.Array, start: int, width: int | None) -> npt.NDArray:
         problem = f"has {lengths[odd[0]]} values and row 0 has {expected}"
         raise _row_error(start + int(odd[0]), problem, "give all rows the same width")
     values = column.flatten()
-    if values.null_count:
+    if values.null_count and not gaps:
         row = start + _first_null(values) // expected
         raise _row_error(row, "has a gap among its values", "fill it or drop the row")
     return np.asarray(values.to_numpy(zero_copy_only=False)).reshape(len(column), expected)

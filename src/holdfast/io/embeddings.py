@@ -13,7 +13,7 @@ from holdfast.exceptions import InputError
 from holdfast.io.mapped import release
 from holdfast.io.texts import as_array, as_column, as_texts
 
-__all__ = ["Embeddings", "row_ids"]
+__all__ = ["Embeddings", "as_labels", "check_vectors", "row_ids"]
 
 _BLOCK_ROWS = 1 << 16
 
@@ -65,7 +65,7 @@ class Embeddings:
         checked = {
             "ids": ids,
             "X": X,
-            "labels": None if self.labels is None else _labels(self.labels, len(X)),
+            "labels": None if self.labels is None else as_labels(self.labels, len(X)),
             "paths": None if self.paths is None else as_texts("paths", self.paths, len(X)),
         }
         for name, value in checked.items():
@@ -80,22 +80,17 @@ def row_ids(n: int) -> npt.NDArray[np.str_]:
     return np.arange(n).astype(f"U{len(str(max(n - 1, 0)))}")  # no wider than needed: 21 by default
 
 
-def _vectors(values: npt.ArrayLike) -> npt.NDArray[np.floating]:
-    """Return the vectors as float32 of shape (n, d), or as the memory map they are; copied only if needed."""
-    X = as_array("X", values)
+def check_vectors(X: npt.NDArray[Any]) -> None:
+    """Refuse an array that is no table of numbers, by its shape and type alone."""
     if X.ndim != 2:
         raise InputError(f"X has {X.ndim} dimensions: give one row per item, shape (n, d).")
     if 0 in X.shape:
         raise InputError(f"X has {X.shape[0]} rows and {X.shape[1]} columns: give at least one of each.")
     if X.dtype.kind not in "fiub":
         raise InputError(f"X holds {X.dtype} values: give numbers.")
-    if isinstance(values, np.memmap) and values.dtype in (np.float16, np.float32):
-        return values
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and check_finite names it
-        return X.astype(np.float32, copy=False)
 
 
-def _labels(values: npt.ArrayLike, n: int) -> npt.NDArray[Any]:
+def as_labels(values: npt.ArrayLike, n: int) -> npt.NDArray[Any]:
     """Return n labels as integers or texts; whole numbers stored as floats become integers."""
     labels = as_column("labels", values, n)
     if labels.dtype.kind == "f":
@@ -109,6 +104,16 @@ def _labels(values: npt.ArrayLike, n: int) -> npt.NDArray[Any]:
     if labels.dtype.kind == "b":
         return labels.astype(np.int64)
     return labels if labels.dtype.kind in "iu" else as_texts("labels", labels, n)
+
+
+def _vectors(values: npt.ArrayLike) -> npt.NDArray[np.floating]:
+    """Return the vectors as float32 of shape (n, d), or as the memory map they are; copied only if needed."""
+    X = as_array("X", values)
+    check_vectors(X)
+    if isinstance(values, np.memmap) and values.dtype in (np.float16, np.float32):
+        return values
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and check_finite names it
+        return X.astype(np.float32, copy=False)
 
 
 def _check_unique(ids: npt.NDArray[np.str_]) -> None:

@@ -34,12 +34,11 @@ def release(X: npt.NDArray) -> None:
     X : ndarray
         A memory map or a view of one; for any other array, and for a copy-on-write map, nothing happens.
     """
-    for array in _bases(X):
-        if isinstance(array, np.memmap):
-            mapping = array._mmap  # type: ignore[attr-defined]  # numpy's own name for it, the same since 1.0
-            if array.mode in _SHARED and isinstance(mapping, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-                mapping.madvise(mmap.MADV_DONTNEED)
-            return
+    array = _map_below(X)
+    if array is not None:
+        mapping = array._mmap  # type: ignore[attr-defined]  # numpy's own name for it, the same since 1.0
+        if array.mode in _SHARED and isinstance(mapping, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            mapping.madvise(mmap.MADV_DONTNEED)
 
 
 def take_rows(X: npt.NDArray, rows: npt.NDArray[np.integer]) -> npt.NDArray[np.float32]:
@@ -59,7 +58,7 @@ def take_rows(X: npt.NDArray, rows: npt.NDArray[np.integer]) -> npt.NDArray[np.f
     ndarray of shape (m, d), float32
     """
     taken = np.empty((len(rows), X.shape[1]), dtype=np.float32)
-    step = _TAKEN_ROWS if isinstance(X, np.memmap) else max(len(rows), 1)
+    step = max(len(rows), 1) if _map_below(X) is None else _TAKEN_ROWS
     for start in range(0, len(rows), step):
         some = slice(start, start + step)
         taken[some] = X[rows[some]]
@@ -184,8 +183,10 @@ def _counted(blocks: Iterable[npt.NDArray], n_rows: int) -> Iterator[npt.NDArray
         raise TableError(f"is damaged (it announces {n_rows:,} rows and has {there}): write it again.")
 
 
-def _bases(X: object) -> Iterator[object]:
-    """Yield an array and what it is a view of, the memory's owner last."""
+def _map_below(X: object) -> np.memmap | None:
+    """Return the memory map that an array is or is a view of, however many views there are between."""
     while isinstance(X, np.ndarray):
-        yield X
+        if isinstance(X, np.memmap):
+            return X
         X = X.base
+    return None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -16,15 +17,17 @@ from holdfast.exceptions import InputError, OutputError, TableError
 from holdfast.io import _csv, _numpy, _parquet
 from holdfast.io._stored import Stored
 from holdfast.io.atomic import atomic_file, check_file_target, output_error
-from holdfast.io.damage import too_large
+from holdfast.io.damage import damage_as_table_errors
 from holdfast.io.embeddings import Embeddings, row_ids
 from holdfast.io.paths import what_is
+from holdfast.io.raw import Columns, RawTable, Reading
 
 __all__ = [
     "TABLE_SUFFIXES",
     "check_table_source",
     "check_table_target",
     "read_embeddings",
+    "read_raw",
     "table_shape",
     "write_embeddings",
 ]
@@ -38,16 +41,17 @@ logger = logging.getLogger(__name__)
 class _Format:
     """How to read and write one kind of file; readers and writers speak of rows, never of the file."""
 
-    read: Callable[[Path, PathLike | None], Embeddings]
+    name: str
+    read: Callable[[Path, Reading], Columns]
     write: Callable[[Embeddings, Stored, Path], None]
     shape: Callable[[Path], tuple[int, int]] | None = None
 
 
 _FORMATS = {
-    ".parquet": _Format(_parquet.read, _parquet.write, _parquet.shape),
-    ".npz": _Format(_numpy.read_npz, _numpy.write_npz),
-    ".npy": _Format(_numpy.read_npy, _numpy.write_npy, _numpy.npy_shape),
-    ".csv": _Format(_csv.read, _csv.write),
+    ".parquet": _Format("Parquet", _parquet.read, _parquet.write, _parquet.shape),
+    ".npz": _Format("NumPy", _numpy.read_npz, _numpy.write_npz),
+    ".npy": _Format("NumPy", _numpy.read_npy, _numpy.write_npy, _numpy.npy_shape),
+    ".csv": _Format("CSV", _csv.read, _csv.write),
 }
 
 TABLE_SUFFIXES = tuple(_FORMATS)
@@ -93,18 +97,29 @@ def read_embeddings(path: PathLike, *, mmap_dir: PathLike | None = None) -> Embe
     OutputError
         If `mmap_dir` cannot be written to, or has too little room.
     """
-    source = Path(path)
-    check_table_source(source)
-    try:
-        return _FORMATS[source.suffix.lower()].read(source, mmap_dir)
-    except InputError as error:
-        raise TableError(f"{path}: {error}") from error
-    except MemoryError as error:
-        raise TableError(f"{path}: {too_large(error)}") from error
-    except OutputError:
-        raise
-    except OSError as error:
-        raise TableError(f"{path} cannot be read ({error.strerror or error}): check the file.") from error
+    with _opened(path) as (source, kind):
+        return kind.read(source, Reading(mmap_dir)).checked()
+
+
+def read_raw(path: PathLike, *, mmap_dir: PathLike | None = None) -> RawTable:
+    """Read a table as `read_embeddings` does, without refusing what is wrong with its values.
+
+    Values may be missing or not finite, and ids may repeat; anything else is refused in the same words.
+
+    Parameters
+    ----------
+    path : path-like
+    mmap_dir : path-like, optional
+
+    Raises
+    ------
+    TableError
+        If the file is missing or cannot be read as a table of embeddings.
+    OutputError
+        If `mmap_dir` cannot be written to, or has too little room.
+    """
+    with _opened(path) as (source, kind):
+        return kind.read(source, Reading(mmap_dir, gaps=True)).raw()
 
 
 def table_shape(path: PathLike) -> tuple[int, int] | None:
@@ -120,12 +135,10 @@ def table_shape(path: PathLike) -> tuple[int, int] | None:
     tuple of int or None
         None where only reading it would tell (.npz and .csv), or where it cannot be read.
     """
-    source = Path(path)
-    known = _FORMATS.get(source.suffix.lower())
     try:
-        check_table_source(source)
-        return None if known is None or known.shape is None else known.shape(source)
-    except (InputError, OSError, MemoryError):
+        with _opened(path) as (source, kind):
+            return None if kind.shape is None else kind.shape(source)
+    except TableError:
         return None
 
 
@@ -199,6 +212,23 @@ def check_table_target(path: PathLike) -> None:
     if target.suffix.lower() not in _FORMATS:
         raise OutputError(f"Cannot write {path}: its name must end in {_suffixes()}.")
     check_file_target(path)
+
+
+@contextmanager
+def _opened(path: PathLike) -> Iterator[tuple[Path, _Format]]:
+    """Give a table's path and format, and name the file in whatever is said of it."""
+    source = Path(path)
+    check_table_source(source)
+    kind = _FORMATS[source.suffix.lower()]
+    try:
+        with damage_as_table_errors(kind.name):
+            yield source, kind
+    except InputError as error:
+        raise TableError(f"{path}: {error}") from error
+    except OutputError:
+        raise
+    except OSError as error:
+        raise TableError(f"{path} cannot be read ({error.strerror or error}): check the file.") from error
 
 
 def _warn_of_losses(emb: Embeddings, target: Path) -> None:

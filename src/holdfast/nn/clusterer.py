@@ -139,6 +139,11 @@ class Clusterer(nn.Module):
         """
         return torch.softmax(self.score(prepared) / self.calibration, dim=1)
 
+    def locate(self, prepared: Tensor) -> Tensor:
+        """Latent and calibrated soft assignment of prepared rows, side by side (n, d_z + k)."""
+        z = self.latent(prepared)
+        return torch.cat([z, torch.softmax(self.logits(z) / self.calibration, dim=1)], dim=1)
+
     def answer(self, prepared: Tensor) -> Tensor:
         """Cluster number and calibrated probability of it, as two columns (n, 2), of prepared rows."""
         logits = self.score(prepared)

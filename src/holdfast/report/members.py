@@ -62,7 +62,8 @@ def place(model: Any, X: npt.NDArray, labels: Ints, n_foreign: int) -> Placement
     Parameters
     ----------
     model : fitted estimator
-        Needs `transform`, `predict_proba` and `cluster_centers_` of shape (k, d_z).
+        Needs `cluster_centers_` of shape (k, d_z), `transform` and `predict_proba`; `locate`, which answers
+        both at once, is used where it is there.
     X : ndarray of shape (n, d)
         The rows; a memory map is read block by block, and its pages go back.
     labels : ndarray of shape (n,)
@@ -83,13 +84,22 @@ def place(model: Any, X: npt.NDArray, labels: Ints, n_foreign: int) -> Placement
     for start in range(0, n, step):
         rows = slice(start, min(start + step, n))
         block = np.asarray(X[rows], dtype=np.float32)
-        proba = np.array(model.predict_proba(block), dtype=np.float32)  # a copy: it is written to
+        latent, proba = _located(model, block)
         confidence[rows], margin[rows], runner_up[rows] = _certainty(proba, labels[rows])
-        cosine = unit_rows(model.transform(block)) @ centres.T
+        cosine = unit_rows(latent) @ centres.T
         own[rows] = _take_own(cosine, labels[rows])
         foreign.see(cosine, start)
         release(X)
     return Placement(labels, confidence, margin, runner_up, own, foreign.rows)
+
+
+def _located(model: Any, block: Floats) -> tuple[npt.NDArray, Floats]:
+    """Return the latent and the probabilities of some rows; the latter as a copy that may be written to."""
+    if hasattr(model, "locate"):  # both at once
+        latent, proba = model.locate(block)
+    else:
+        latent, proba = model.transform(block), model.predict_proba(block)
+    return latent, np.array(proba, dtype=np.float32)
 
 
 def _certainty(proba: Floats, labels: Ints) -> tuple[Floats, Floats, Ints]:

@@ -2,6 +2,7 @@
 
 from holdfast.taxonomy.assignments import AssignmentTable, check_assignment_target, write_assignments
 from holdfast.taxonomy.store import (
+    TRAINING_FOLDER,
     WORK_FOLDER,
     TaxonomyFolder,
     check_target,
@@ -11,6 +12,7 @@ from holdfast.taxonomy.store import (
 )
 
 __all__ = [
+    "TRAINING_FOLDER",
     "WORK_FOLDER",
     "AssignmentTable",
     "TaxonomyFolder",

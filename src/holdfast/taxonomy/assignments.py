@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -46,9 +46,23 @@ class AssignmentTable:
         return len(self.ids)
 
     @classmethod
-    def predicted(
-        cls, model: Any, emb: Embeddings, labels: npt.NDArray[np.integer] | None = None
-    ) -> AssignmentTable:
+    def fitted(cls, model: Any, emb: Embeddings) -> Self:
+        """Take the clusters that a fit gave its own rows.
+
+        Parameters
+        ----------
+        model : fitted estimator
+            Its `labels_`, and `probabilities_` where it has them, belong to the rows of `emb`.
+        emb : Embeddings of n rows
+        """
+        cluster = np.asarray(model.labels_)
+        confidence = getattr(model, "probabilities_", None)
+        if confidence is None:
+            confidence = _own_probability(model, emb.X, cluster)
+        return cls._of(emb, cluster, confidence)
+
+    @classmethod
+    def predicted(cls, model: Any, emb: Embeddings) -> Self:
         """Ask a fitted estimator about every row, block by block.
 
         Parameters
@@ -57,15 +71,17 @@ class AssignmentTable:
             Needs `predict` and `predict_proba`; `assign_rows`, which answers both at once, is used where it
             is there.
         emb : Embeddings of n rows
-        labels : ndarray of shape (n,), optional
-            The clusters, where they are known already.
         """
         at_once = getattr(model, "assign_rows", None)
-        if labels is None and at_once is not None:
+        if at_once is not None:
             cluster, confidence = (np.asarray(answer) for answer in at_once(emb.X))
         else:
-            cluster = np.asarray(model.predict(emb.X) if labels is None else labels)
+            cluster = np.asarray(model.predict(emb.X))
             confidence = _own_probability(model, emb.X, cluster)
+        return cls._of(emb, cluster, confidence)
+
+    @classmethod
+    def _of(cls, emb: Embeddings, cluster: npt.NDArray[np.integer], confidence: npt.NDArray) -> Self:
         return cls(emb.ids, cluster, np.where(cluster < 0, np.float32(0), confidence.astype(np.float32)))
 
 

@@ -9,7 +9,8 @@
     ├── assignments/1.parquet       id, cluster, confidence
     └── vectors/part-00001.parquet  the collection, with labels and paths where they are known
 
-A run that is still embedding keeps its finished parts in ``.embedding/``, so that it can be resumed.
+A run that is still embedding keeps its finished parts in ``.embedding/``, and a long fit its checkpoint in
+``.training/``, so that they can be resumed. Both may stand beside an earlier taxonomy that is to be replaced.
 """
 
 from __future__ import annotations
@@ -28,11 +29,13 @@ from holdfast.exceptions import InputError, ModelFileError, OutputError
 from holdfast.io import Embeddings, write_embeddings
 from holdfast.io.atomic import atomic_folder, jsonable, output_error, target_path, where_it_went, write_json
 from holdfast.io.paths import what_is
+from holdfast.io.scratch import scratch_folder
 from holdfast.io.tensors import document_sum
 from holdfast.taxonomy.assignments import AssignmentTable, read_assignments, write_assignments
 from holdfast.taxonomy.vectors import precision, read_parts, shape_of_parts
 
 __all__ = [
+    "TRAINING_FOLDER",
     "WORK_FOLDER",
     "TaxonomyFolder",
     "check_target",
@@ -44,8 +47,12 @@ __all__ = [
 WORK_FOLDER = ".embedding"
 """Where a run keeps what it has embedded until the taxonomy is complete."""
 
+TRAINING_FOLDER = ".training"
+"""Where a fit keeps its checkpoint until the taxonomy is complete."""
+
 _RUN, _REPORT = "run.json", "report.html"
 _LAYOUT = (_RUN, _REPORT, "versions", "assignments", "vectors")
+_UNFINISHED = (WORK_FOLDER, TRAINING_FOLDER)
 _FORMAT, _SCHEMA_VERSION = "holdfast taxonomy", 1
 _CURRENT = 1  # the only version there is until taxonomies can be updated
 
@@ -104,7 +111,7 @@ class TaxonomyFolder:
         """
         from holdfast.persistence import save  # torch takes a second to import: not for every message
 
-        assignments = AssignmentTable.predicted(model, emb, model.labels_)
+        assignments = AssignmentTable.fitted(model, emb)
         save(model, self._model_path)
         write_assignments(assignments, self._assignments_path)
         write_embeddings(emb, self._vectors_path / "part-00001.parquet", dtype=precision(emb.X))
@@ -183,6 +190,18 @@ class TaxonomyFolder:
             return read_parts(parts, mmap_dir)
         except InputError as error:
             raise _damaged(self._vectors_path, error) from error
+
+    def load_collection(self) -> Embeddings:
+        """Return the collection; a large one as a memory map of a file beside the folder.
+
+        Raises
+        ------
+        ModelFileError
+            If a part is missing or damaged.
+        """
+        return self.load_embeddings(
+            mmap_dir=scratch_folder(self.vectors_shape(), [self.root.parent, self.root])
+        )
 
     def vectors_shape(self) -> tuple[int, int] | None:
         """Return rows and columns of the collection by a look at its files; None if they are damaged."""
@@ -268,7 +287,7 @@ def create_taxonomy(folder: str | os.PathLike[str], *, overwrite: bool = False) 
         If something is there that would be lost, or it cannot be written.
     """
     _check_contents(folder, target_path(folder), overwrite=overwrite)
-    with atomic_folder(folder, owned=(*_LAYOUT, WORK_FOLDER)) as temporary:
+    with atomic_folder(folder, owned=(*_LAYOUT, *_UNFINISHED)) as temporary:
         yield TaxonomyFolder(temporary)
 
 
@@ -288,7 +307,7 @@ def _check_contents(folder: str | os.PathLike[str], target: Path, *, overwrite: 
     if not above.is_dir():
         raise OutputError(f"Cannot write {folder} ({above} is a file): give another folder.")
     names = {entry.name for entry in target.iterdir()} if target.exists() else set()
-    foreign = sorted(names - {WORK_FOLDER} - (set(_LAYOUT) if is_taxonomy(target) else set()))
+    foreign = sorted(names - set(_UNFINISHED) - (set(_LAYOUT) if is_taxonomy(target) else set()))
     if foreign:
         raise OutputError(
             f"{folder} holds {foreign[0]!r}, which would be lost: give another folder, or empty this one."

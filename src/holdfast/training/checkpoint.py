@@ -6,7 +6,9 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from holdfast.exceptions import ModelFileError, OutputError
 from holdfast.io.atomic import write_json
 from holdfast.io.tensors import load_tensors, save_tensors
 
-__all__ = ["Checkpoint", "Record"]
+__all__ = ["Checkpoint", "Record", "kept"]
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +26,22 @@ _NAME, _FORMAT = "fit.json", "holdfast checkpoint"
 
 EVERY = 30.0
 """Seconds between two writes. They cost some hundredths of a second each; what is lost is at most this."""
+
+_kept: ContextVar[bool] = ContextVar("kept", default=False)
+
+
+@contextmanager
+def kept() -> Iterator[None]:
+    """Let fits inside the ``with`` block leave their checkpoints when they are complete.
+
+    For who has still to write down what they found, and may be killed meanwhile: the same fit, given the same
+    folder, is then soon at the same result. The folder is theirs to remove.
+    """
+    before = _kept.set(True)
+    try:
+        yield
+    finally:
+        _kept.reset(before)
 
 
 class Checkpoint:
@@ -56,8 +74,13 @@ class Checkpoint:
         """Return the record of that name, whether it was written yet or not."""
         return Record(self, name)
 
+    def complete(self) -> None:
+        """Remove everything, for the fit is done; see :func:`kept`."""
+        if not _kept.get():
+            self.discard()
+
     def discard(self) -> None:
-        """Remove everything: the fit is complete, or given up."""
+        """Remove everything: it is of no use any more."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def read(self, name: str) -> tuple[dict[str, np.ndarray], Any] | None:
