@@ -4,7 +4,7 @@
 rival recipe is that of a widely read notebook: an autoencoder d-256-32, 50 epochs of denoising, k-means
 (n_init 20) on its latent, 100 epochs with a target for every batch, each through a ``DataLoader``; its last
 state counts, not the best by the true labels. ``clustpy`` runs in an environment of its own, where
-``HOLDFAST_CLUSTPY`` names the interpreter (``pip install --no-deps clustpy`` beside torch and scikit-learn).
+``HOLDFAST_CLUSTPY`` names the interpreter (clustpy without its torchvision).
 """
 
 from __future__ import annotations
@@ -38,14 +38,23 @@ RESULTS = Path(__file__).parent / "results" / "against.jsonl"
 N, K = 20_000, 100
 
 _CLUSTPY = """
-import json, sys, time, types, warnings
+import importlib.abc, importlib.machinery, json, sys, time, types, warnings
 warnings.simplefilter("ignore")
-names = ("torchvision", "torchvision.transforms", "torchvision.datasets", "torchvision.models")
-for name in names:
-    module = types.ModuleType(name)
-    module.__getattr__ = lambda attribute: type(attribute, (), {})
-    module.__path__ = []
-    sys.modules[name] = module
+class Stub(importlib.abc.MetaPathFinder, importlib.abc.Loader):  # what is imported of it is never used
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "torchvision":
+            return importlib.machinery.ModuleSpec(name, self, is_package=True)
+    def create_module(self, spec):
+        module = types.ModuleType(spec.name)
+        module.__getattr__ = lambda name: self.anything(name)
+        return module
+    def exec_module(self, module):
+        pass
+    def anything(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return type(name, (), {})
+sys.meta_path.insert(0, Stub())
 import numpy as np, torch
 torch.set_num_threads(1)
 from clustpy.deep import DEC
@@ -121,7 +130,7 @@ def clustpy(X: np.ndarray, k: int, seed: int) -> tuple[np.ndarray, float]:
     """ClustPy's DEC, 50 + 100 epochs, in its own interpreter."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "X.npy"
-        np.save(path, X)
+        np.save(path, X / X.std())  # on unit rows its Student-t kernel sees nothing
         command = [os.environ["HOLDFAST_CLUSTPY"], "-c", _CLUSTPY, str(path), str(k), str(seed)]
         said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     answer = json.loads(said.splitlines()[-1])
