@@ -209,3 +209,17 @@ def test_writes_wait_for_their_time(tmp_path):
     assert not checkpoint.is_due()
     assert not checkpoint.write("late", {}, {})
     assert not (tmp_path / "c").exists()
+
+
+def test_what_is_owed_is_written_with_the_next_record(tmp_path):
+    checkpoint = Checkpoint(tmp_path / "c", {}, every=3600)
+    checkpoint.owe("starts", {"x": np.arange(3)}, 0.5)
+    assert not (tmp_path / "c").exists()
+    checkpoint.write("epoch", {}, 1, now=True)
+    assert checkpoint.read("starts")[0]["x"].tolist() == [0, 1, 2]
+    assert checkpoint.read("starts")[1] == 0.5
+    checkpoint.discard()
+    checkpoint.write("epoch", {}, 2, now=True)
+    assert checkpoint.read("starts") is None, "a debt is paid once"
+    Checkpoint(tmp_path / "d", {}, every=0).owe("starts", {}, 1)
+    assert (tmp_path / "d" / "starts").exists()

@@ -290,7 +290,7 @@ def _resumable_starts(run: _Run, module: Clusterer, checkpoint: Checkpoint | Non
         if checkpoint is not None:
             arrays = {"indices": run.neighbours.indices, "similarities": run.neighbours.similarities}
             labels = {f"labels.{start.name}": start.labels for start in starts}
-            checkpoint.write("starts", arrays | labels, run.neighbours.recall)
+            checkpoint.owe("starts", arrays | labels, run.neighbours.recall)
         return starts
     arrays, recall = found
     run.neighbours = Neighbours(arrays["indices"], arrays["similarities"], recall)

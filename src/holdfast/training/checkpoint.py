@@ -68,6 +68,7 @@ class Checkpoint:
         self._fit = json.loads(json.dumps(fit))
         self._every = EVERY if every is None else every
         self._written = time.monotonic()
+        self._owed: dict[str, tuple[Mapping[str, np.ndarray], Any]] = {}
         self._claim()
 
     def record(self, name: str) -> Record:
@@ -95,6 +96,18 @@ class Checkpoint:
             return None
         return tensors, json.loads(manifest["values"])
 
+    def owe(self, name: str, tensors: Mapping[str, np.ndarray], values: Any) -> None:
+        """Write a record that will not change any more, now or with the next one whose time has come.
+
+        Raises
+        ------
+        OutputError
+            If it cannot be written.
+        """
+        self._owed[name] = (tensors, values)
+        if self.is_due():
+            self._settle()
+
     def write(self, name: str, tensors: Mapping[str, np.ndarray], values: Any, *, now: bool = False) -> bool:
         """Write a record if its time has come, or now; tell whether it was.
 
@@ -103,14 +116,25 @@ class Checkpoint:
         OutputError
             If it cannot be written; what was written before stays as it was.
         """
-        if not now and time.monotonic() - self._written < self._every:
+        if not now and not self.is_due():
             return False
+        self._settle()
+        self._save(name, tensors, values)
+        return True
+
+    def _settle(self) -> None:
+        """Write what is owed."""
+        while self._owed:
+            name = next(iter(self._owed))
+            self._save(name, *self._owed[name])
+            del self._owed[name]
+
+    def _save(self, name: str, tensors: Mapping[str, np.ndarray], values: Any) -> None:
         if not (self._folder / _NAME).exists():
             write_json(self._folder / _NAME, {"format": _FORMAT, "fit": self._fit})
         # As a text, because JSON in a manifest has no infinities and no NaN.
         save_tensors(self._place(name), tensors, {"values": json.dumps(values)})
         self._written = time.monotonic()
-        return True
 
     def is_due(self) -> bool:
         """Tell whether the next write will happen."""
