@@ -14,7 +14,7 @@ import pytest
 
 from commands import ENVIRONMENT
 from holdfast import DEC, IDEC
-from holdfast.exceptions import OutputError
+from holdfast.exceptions import OutputError, ParameterError
 from holdfast.io import tensors as tensor_files
 from holdfast.training import checkpoint as checkpoints
 from holdfast.training import report_to
@@ -223,3 +223,55 @@ def test_what_is_owed_is_written_with_the_next_record(tmp_path):
     assert checkpoint.read("starts") is None, "a debt is paid once"
     Checkpoint(tmp_path / "d", {}, every=0).owe("starts", {}, 1)
     assert (tmp_path / "d" / "starts").exists()
+
+
+def test_what_a_taxonomy_left_beside_is_not_swept(tmp_path):
+    (tmp_path / ".old-0123abcd-products").mkdir()
+    (tmp_path / ".tmp-0123abcd-fit.json").touch()
+    with pytest.raises(OutputError, match=r"holds '\.old-0123abcd-products': give the checkpoint a folder"):
+        Checkpoint(tmp_path, {})
+    assert (tmp_path / ".old-0123abcd-products").is_dir()
+
+
+def test_records_of_another_fit_are_never_read(tmp_path):
+    Checkpoint(tmp_path / "c", {"k": 3}).write("starts", {}, "three", now=True)
+    theirs = tmp_path / "c" / "starts"
+    kept = {path.name: path.read_bytes() for path in theirs.iterdir()}
+    checkpoint = Checkpoint(tmp_path / "c", {"k": 4})
+    checkpoint.write("loop", {}, "four", now=True)
+    theirs.mkdir()
+    for name, content in kept.items():  # as if two fits had shared the folder
+        (theirs / name).write_bytes(content)
+    assert checkpoint.read("loop") == ({}, "four")
+    assert checkpoint.read("starts") is None
+
+
+def test_a_kill_while_a_checkpoint_is_removed_leaves_one_that_is_known(tmp_path, monkeypatch):
+    checkpoint = Checkpoint(tmp_path / "c", {})
+    for name in ("a", "b"):
+        checkpoint.write(name, {}, name, now=True)
+    removed = []
+
+    def killed(path, **_):
+        removed.append(path.name)
+        raise Killed
+
+    monkeypatch.setattr(checkpoints.shutil, "rmtree", killed)
+    with pytest.raises(Killed):
+        checkpoint.discard()
+    assert removed == ["a"]
+    monkeypatch.undo()
+    assert Checkpoint(tmp_path / "c", {}).read("b") == ({}, "b")
+    (tmp_path / "c" / "note.txt").touch()
+    Checkpoint(tmp_path / "c", {}).discard()
+    assert [entry.name for entry in (tmp_path / "c").iterdir()] == ["note.txt"], (
+        "and nothing of the user's goes"
+    )
+
+
+def test_a_fit_that_cannot_be_repeated_is_not_kept(rows, tmp_path):
+    model = MODELS["projection"](checkpoint=tmp_path / "c").set_params(random_state=None)
+    with pytest.raises(
+        ParameterError, match=r"^checkpoint needs an integer as random_state: another seed is"
+    ):
+        model.fit(rows)

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import make_blobs
-from sklearn.utils import check_random_state
+from sklearn.utils import check_array, check_random_state
 
 import holdfast as hf
 from holdfast import DEC, IDEC, estimate_n_clusters
 from holdfast.cluster import _dec
+from holdfast.cluster._base import as_rows
+from holdfast.cluster._sample import sample_size
 from holdfast.exceptions import InputError
 from holdfast.metrics import ari
 
@@ -82,9 +84,12 @@ def test_no_sample_is_taken_of_fewer_rows():
 
 
 def test_the_sample_grows_with_the_clusters_asked_for():
-    asked = {k: DEC(k)._config(k).subsample for k in (2, 100, 10_000)}
-    assert asked[2] == asked[100] == 50_000
-    assert asked[10_000] == 1_000_000
+    asked = {k: sample_size("auto", k, (10**7, 64)) for k in (2, 100, 10_000)}
+    assert asked == {2: 50_000, 100: 50_000, 10_000: 1_000_000}
+    assert sample_size("auto", 1_000, (70_000, 64)) == sample_size(None, 2, (70_000, 64)) == 70_000
+    assert sample_size("auto", 10, (10**6, 100_000)) == 2**31 // 400_000, "two gigabytes of very wide rows"
+    assert sample_size("auto", 1_000, (10**6, 100_000)) == 20_000, "but some for every cluster"
+    assert sample_size(30, 40, (10**6, 64)) == 40
 
 
 @pytest.mark.parametrize(
@@ -222,7 +227,10 @@ def test_what_single_precision_cannot_hold_is_no_number(value, tmp_path):
     with pytest.raises(InputError, match=r"^X has a NaN or an infinity in row 77: remove them or fill"):
         DEC(4).fit(on_disk(tmp_path, X))
     X[77, 3] = np.sign(value) * 3.4e38
-    assert DEC(4, **SHORT).fit(on_disk(tmp_path, X)).labels_.shape == (400,)
+    with pytest.raises(
+        InputError, match=r"^X has rows of a length beyond 1e\+18; divide all values by \de\+3"
+    ):
+        DEC(4, **SHORT).fit(on_disk(tmp_path, X))
 
 
 def test_a_map_is_predicted_without_taking_the_file(tmp_path):
@@ -264,14 +272,42 @@ def test_a_million_rows_of_two_kinds():
 @pytest.mark.parametrize("value", [0.0, 0.1, 1e30])
 def test_a_million_equal_rows_have_nothing_to_tell_apart(value, tmp_path, monkeypatch):
     X = np.full((1_000_000, 4), value)
-    said = "are equal, so there is nothing to tell apart; check how the embeddings were made."
+    said = "are equal, so there is nothing to tell apart; raise subsample, or check how the embeddings were"
     for rows in (X.astype(np.float32), on_disk(tmp_path, X)):
         with pytest.raises(InputError) as caught:
             DEC(2).fit(rows)
-        assert str(caught.value) == f"all 50000 rows of the sample {said}"
+        assert str(caught.value) == f"all 50000 rows of the sample {said} made."
     monkeypatch.setattr(_dec, "_MOST_BYTES", 0)
     for rows in (X, on_disk(tmp_path, X)):
         with pytest.raises(InputError) as caught:
             DEC(2, subsample=None).fit(rows)
         assert str(caught.value) == f"all 1000000 rows {said}"
     assert estimate_n_clusters(X).n_clusters == 1
+
+
+@pytest.mark.parametrize("make", [
+    lambda X: X.astype(">f4"), lambda X: X.astype(">f2"), lambda X: X.astype(np.longdouble),
+    lambda X: np.asfortranarray(X), lambda X: np.repeat(X, 2, axis=1)[:, ::2], lambda X: X[::-1].copy(),
+])  # fmt: skip
+def test_maps_in_any_order_of_bytes_and_values_are_read_where_they_lie(make, tmp_path):
+    X = blobs()[0].astype(np.float32)
+    kept = make(X)
+    mapped = np.memmap(
+        tmp_path / "X", kept.dtype, "w+", shape=kept.shape, order="F" if kept.flags.fnc else "C"
+    )
+    mapped[:] = kept
+    expected = DEC(4, **SHORT).fit(np.ascontiguousarray(kept, dtype=np.float32))
+    model = DEC(4, **SHORT).fit(mapped)
+    np.testing.assert_array_equal(model.labels_, expected.labels_)
+    np.testing.assert_array_equal(model.predict(mapped[::-1]), model.labels_[::-1])
+    assert np.shares_memory(as_rows(mapped, check_array), mapped)
+
+
+def test_a_continued_fit_speaks_of_the_rows_just_given():
+    X = blobs()[0]
+    model = DEC(4, **SHORT).fit(X)
+    epochs, before = model.n_iter_, model.predict(X[:50])
+    model.partial_fit(X[:50])
+    np.testing.assert_array_equal(model.start_labels_, before)
+    assert model.labels_.shape == model.probabilities_.shape == (50,)
+    assert model.n_iter_ == len(model.history_) == epochs + 1

@@ -13,6 +13,7 @@ from holdfast._choices import METHODS, RIVALS
 from holdfast.cli.options import Device, parse_n_clusters
 from holdfast.cli.screen import Screen, printable
 from holdfast.cli.task import Task, command_line
+from holdfast.exceptions import TrainingError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -78,6 +79,8 @@ class Compare(Task):
         with screen.progress() as watch:
             comparison = compare_table(self.table, asked, self.out, watch, command_line(self))
         _show(screen, comparison, self.out)
+        if all(row.failed for row in comparison.standings):
+            raise TrainingError("Every method failed: the reasons stand beside them.")
 
 
 def _show(screen: Screen, comparison: MethodComparison, out: Path | None) -> None:

@@ -63,6 +63,8 @@ class BaseClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
     labels_: np.ndarray
     probabilities_: np.ndarray
     n_clusters_: int
+    n_iter_: int
+    history_: list[dict[str, Any]]
 
     @abstractmethod
     def _fit_rows(self, X: np.ndarray) -> None:
@@ -251,9 +253,11 @@ def as_rows(X: Any, check: Callable[..., Any]) -> np.ndarray:
     if isinstance(X, torch.Tensor):
         X = X.detach().to("cpu", torch.float32).numpy()  # NumPy knows no bfloat16
     mapped = isinstance(X, np.memmap) and X.dtype.kind in "fiub"
-    dtype = None if mapped else [np.float32, np.float16]
+    kept: dict[str, Any] = {"dtype": [np.float32, np.float16], "order": "C"}
+    if mapped:  # read block by block, whatever its type and its order
+        kept = {"dtype": None, "order": None}
     try:
-        rows = np.asarray(check(X, dtype=dtype, order="C", ensure_all_finite=False))
+        rows = np.asarray(check(X, **kept, ensure_all_finite=False))
     except ValueError as error:
         raise InputError(_with_remedy(str(error))) from error
     check_finite(rows, "X", after_block=lambda: release(rows))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from dataclasses import asdict, fields, replace
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -12,14 +13,15 @@ import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
+from holdfast import __version__
 from holdfast._choices import DEC_CHOICES
 from holdfast._validation import check_choice, check_float, check_int
 from holdfast.cluster._base import BaseClusterer, canonical_order
 from holdfast.cluster._count import ClusterCount, estimate_n_clusters
 from holdfast.cluster._recipe import DecConfig, DecResult, continue_dec, empty_module, fit_dec
+from holdfast.cluster._sample import sample_size, training_rows
 from holdfast.exceptions import HoldfastWarning, InputError, NotConvergedWarning, ParameterError
-from holdfast.io.mapped import take_rows
-from holdfast.training.batches import digest
+from holdfast.training.batches import digest, resolve_device
 from holdfast.training.checkpoint import Checkpoint
 from holdfast.training.threads import within_cpus
 
@@ -79,13 +81,15 @@ class DEC(BaseClusterer):
         Which state the fit returns.
     subsample : int, "auto" or None, default="auto"
         Rows trained on, a random sample, where there are more; every row is then assigned. ``"auto"`` takes
-        50,000, or 100 for each cluster where that is more; None trains on all.
+        50,000, or 100 for each cluster where that is more, and fewer of rows so wide that these would take
+        more than two gigabytes; None trains on all.
     precision : {"float32", "relaxed"}, default="float32"
         Of the matrix products in training. ``"relaxed"`` lets torch take them from a faster library, if they
         turn out as exact on this machine.
     checkpoint : path-like or None, default=None
         A folder where a long fit is kept, twice a minute. A fit of the same rows and parameters that finds
-        one there goes on from it, to the same result; it is removed when the fit is complete.
+        one there goes on from it, to the same result (to the last bit with as many threads); it is removed
+        when the fit is complete. Needs an integer as ``random_state``.
     device : str, default="auto"
         ``"auto"`` is CUDA where there is one, else the CPU.
     random_state : int, RandomState or None, default=None
@@ -217,15 +221,20 @@ class DEC(BaseClusterer):
         Returns
         -------
         self
-            ``labels_`` are those of the rows just given; cluster numbers keep their meaning.
+            ``labels_`` are those of the rows just given, ``start_labels_`` what they were before; cluster
+            numbers keep their meaning.
         """
         if not hasattr(self, "module_"):
             return self.fit(X)
         rows = self._check_rows(X, reset=False)
         config = replace(self._config(self.n_clusters_), max_epochs=1, select="last")
+        self.start_labels_ = self._answer(rows)
         if len(rows) > 1:
             with within_cpus():
-                continue_dec(self._training_rows(rows, config), config, self.module_)
+                size = sample_size(config.subsample, self.n_clusters_, rows.shape)
+                training = continue_dec(training_rows(rows, size, config.seed), config, self.module_)
+            self.n_iter_ += training.n_iter
+            self.history_ = [*self.history_, *training.history]
         self.labels_, self.probabilities_ = self._answers(rows)
         self.cluster_centers_ = self.module_.unit_centres().numpy()
         return self
@@ -262,31 +271,27 @@ class DEC(BaseClusterer):
         self._config(1 if self.n_clusters == "auto" else self.n_clusters, seed=0)  # before the long work
         count = estimate_n_clusters(X, random_state=self.random_state) if self.n_clusters == "auto" else None
         self.cluster_count_ = count
-        config = self._config(count.n_clusters if count else self.n_clusters)
+        config = self._config(self.n_clusters if count is None else count.n_clusters)
         if len(X) < config.n_clusters:
             raise InputError(
                 f"n_samples={len(X)} should be >= n_clusters={config.n_clusters}; "
                 "give more rows or ask for fewer clusters."
             )
-        rows = self._training_rows(X, config)
+        size = sample_size(config.subsample, config.n_clusters, X.shape)
+        config = replace(config, subsample=size if size < len(X) else None)
+        rows = training_rows(X, size, config.seed)
         checkpoint = self._open_checkpoint(rows, config)
         self._take(fit_dec(rows, config, checkpoint), X)
         if checkpoint is not None:
             checkpoint.complete()
 
-    def _training_rows(self, X: np.ndarray, config: DecConfig) -> np.ndarray:
-        """Return the rows to train on, all or a random sample in their order, as float32 if there is room."""
-        n, d = X.shape
-        size = min(n, config.subsample or n)
-        if size == n and (X.dtype == np.float32 or 4 * n * d > _MOST_BYTES):
-            return X
-        chosen = np.random.default_rng(config.seed).choice(n, size, replace=False)
-        return take_rows(X, np.sort(chosen))
-
     def _open_checkpoint(self, rows: np.ndarray, config: DecConfig) -> Checkpoint | None:
         if self.checkpoint is None:
             return None
+        if not isinstance(self.random_state, Integral):
+            raise ParameterError("checkpoint needs an integer as random_state: another seed is another fit.")
         fit = {**asdict(config), "rows": digest(rows), "estimator": type(self).__name__}
+        fit |= {"device": str(resolve_device(config.device)), "holdfast": __version__}
         return Checkpoint(self.checkpoint, fit | {"torch": torch.__version__})
 
     def _config(self, n_clusters: Any, seed: int | None = None) -> DecConfig:
@@ -304,6 +309,8 @@ class DEC(BaseClusterer):
             check_int(name, getattr(self, name), 0)
         for name in ("target_update_interval", "batch_size", "n_init"):
             check_int(name, getattr(self, name), 1)
+        if self.subsample not in (None, "auto"):
+            check_int("subsample", self.subsample, 2 if self.n_clusters == "auto" else max(n_clusters, 2))
         if not isinstance(self.hidden_dims, tuple | list) or not self.hidden_dims:
             raise ParameterError(f"hidden_dims must be a tuple of layer widths, not {self.hidden_dims!r}.")
         for width in self.hidden_dims:
@@ -311,7 +318,7 @@ class DEC(BaseClusterer):
         given = {
             field.name: _plain(getattr(self, field.name))
             for field in fields(DecConfig)
-            if field.name not in {"seed", "gamma", "subsample"}
+            if field.name not in {"seed", "gamma"}
         }
         if seed is None:
             seed = int(_random(self.random_state).randint(2**31 - 1))
@@ -319,18 +326,11 @@ class DEC(BaseClusterer):
             "n_clusters": int(n_clusters),
             "hidden_dims": tuple(int(width) for width in self.hidden_dims),
         }
-        return DecConfig(**given, gamma=self._gamma(), subsample=self._subsample(int(n_clusters)), seed=seed)
+        return DecConfig(**given, gamma=self._gamma(), seed=seed)
 
     def _gamma(self) -> float | None:
         """Weight of the clustering loss beside a reconstruction; None where nothing is reconstructed."""
         return None
-
-    def _subsample(self, n_clusters: int) -> int | None:
-        if self.subsample is None:
-            return None
-        if self.subsample == "auto":
-            return max(_TRAINED_ROWS, _TRAINED_ROWS_A_CLUSTER * n_clusters)
-        return check_int("subsample", self.subsample, max(n_clusters, 2))
 
     def _take(self, result: DecResult, X: np.ndarray) -> None:
         """Give the clusters their canonical numbers and set every fitted attribute."""
@@ -387,8 +387,6 @@ def _random(state: Any) -> np.random.RandomState:
     return random
 
 
-_TRAINED_ROWS, _TRAINED_ROWS_A_CLUSTER = 50_000, 100
-_MOST_BYTES = 1 << 30  # of rows that are copied into memory
 _NOTABLE = 0.002  # evidence that a model may lose against its start without a word
 _ARRAY_STATE = ("labels_", "probabilities_", "start_labels_")
 _PLAIN_STATE = ("neighbour_recall_", "start_", "n_iter_", "converged_", "history_", "evidence_")

@@ -6,6 +6,7 @@ import copy
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import torch
@@ -31,6 +32,7 @@ _LATENT = 128  # widest latent of the projection
 _SAMPLE = 5_000  # rows that tell the leading directions
 _FAR_BEHIND = 0.05  # in evidence: training does not make up for more
 _PATIENT_STEPS, _LEAST_PATIENCE, _MOST_PATIENCE = 400, 3, 10
+_LONGEST = 1e18  # squares of longer rows are beyond single precision
 _HOPELESS = 0.1  # a few restarts this far behind: the rest will not come near enough
 # How far the mean of max q stands from uniform to certain when training starts. Where q is nearly uniform,
 # as in a latent that is not calibrated, the target is noise and training merges clusters.
@@ -59,7 +61,7 @@ class DecConfig:
     learning_rate: float
     n_init: int
     select: str
-    subsample: int | None
+    subsample: int | Literal["auto"] | None
     precision: str
     device: str
     seed: int
@@ -102,12 +104,7 @@ class _Run:
         self.X = X
         mean = mean_row(X) if module is None else module.prepare.mean.cpu().numpy()
         scale = root_mean_square(X, mean)
-        if scale == 0:
-            rows = "rows of the sample" if len(X) == config.subsample else "rows"
-            raise InputError(
-                f"all {len(X)} {rows} are equal, so there is nothing to tell apart; "
-                "check how the embeddings were made."
-            )
+        _check_scale(X, scale, config)
         self.mean, self.scale = mean, scale
         self.generator = torch.Generator().manual_seed(config.seed)
         self.corrupt = Corruption(config.noise, config.noise_level, self.generator)
@@ -155,6 +152,17 @@ class _Run:
                 keep="last" if keep == "last" else "best",
                 record=record,
             )
+
+
+def _check_scale(X: np.ndarray, scale: float, config: DecConfig) -> None:
+    """Refuse rows that are all equal, or so long that single precision cannot tell their length."""
+    if scale == 0:
+        rows, remedy = "rows", "check how the embeddings were made"
+        if config.subsample is not None:  # as a fit resolves it: rows were left out
+            rows, remedy = "rows of the sample", f"raise subsample, or {remedy}"
+        raise InputError(f"all {len(X)} {rows} are equal, so there is nothing to tell apart; {remedy}.")
+    if not scale * math.sqrt(X.shape[1]) < _LONGEST:
+        raise InputError(f"X has rows of a length beyond {_LONGEST:.0e}; divide all values by {scale:.0e}.")
 
 
 def fit_dec(X: np.ndarray, config: DecConfig, checkpoint: Checkpoint | None = None) -> DecResult:

@@ -79,14 +79,19 @@ class Corruption:
             noise = torch.randn(prepared.shape, generator=self.generator)
             return torch.add(prepared, noise.to(prepared.device), alpha=self.level)
         kept = self._kept(prepared.shape).to(prepared.device)
-        return (prepared * kept).div_(1 - self.level)  # four times as fast as masked_fill
+        return (prepared * kept).div_(1 - self._octet / 256)  # four times as fast as masked_fill
 
     def _kept(self, shape: torch.Size) -> Tensor:
         """Draw which entries stay, eight to a random number: to 1/256, the level is what it should be."""
         n_words = -(-shape.numel() // 8)
         words = torch.empty(n_words, dtype=torch.int64).random_(-(2**63), None, generator=self.generator)
         octets = words.view(torch.uint8)[: shape.numel()].view(shape)
-        return octets >= min(round(256 * self.level), 255)  # 256 is no octet: none would be as large
+        return octets >= self._octet
+
+    @property
+    def _octet(self) -> int:
+        """The level in 256ths; 256 itself is no octet, and no number would be as large."""
+        return min(round(256 * self.level), 255)
 
 
 class _Stateless:

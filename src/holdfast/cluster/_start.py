@@ -14,13 +14,12 @@ from holdfast.functional.geometry import LIFT_UP_TO, lift, mean_row, principal_d
 from holdfast.graph import (
     Neighbours,
     communities_at,
-    kmeans,
     kmeans_from,
     kmeans_on_sample,
     nearest_neighbours,
     unit_rows,
 )
-from holdfast.io.mapped import release
+from holdfast.io.mapped import release, take_rows
 
 __all__ = ["Judge", "Start", "find_neighbours", "graph_start", "kmeans_start", "published_kmeans_start"]
 
@@ -30,6 +29,7 @@ _DIRECTIONS = 128  # k-means on wide rows loses nothing on their leading directi
 _SAMPLE = 5_000  # rows that tell those directions
 _BLOCK_ROWS = 8_192
 _RESTART_ROWS, _RESTART_ROWS_A_CLUSTER = 5_000, 30  # enough to tell one restart from another
+_RESTARTED_WHOLE = 50_000  # rows of a latent, up to which k-means restarts on all of them
 _TRIALS = 2  # restarts after which a view that is far behind is given up
 _POLISHED = 2
 
@@ -133,7 +133,8 @@ def _restarts(
 
 def published_kmeans_start(Z: np.ndarray, judge: Judge, n_clusters: int, *, n_init: int, seed: int) -> Start:
     """k-means on latent rows (n, d_z) as they are, the restart of least inertia: as DEC was published."""
-    labels = kmeans(_leading(Z, _as_float32, seed), n_clusters, n_init=n_init, seed=seed)
+    rows = _leading(Z, _as_float32, seed)
+    labels, _ = kmeans_on_sample(rows, n_clusters, sample_size=_RESTARTED_WHOLE, n_init=n_init, seed=seed)
     return Start("kmeans", labels, judge(labels))
 
 
@@ -164,7 +165,7 @@ def _leading(X: np.ndarray, view: View, seed: int) -> np.ndarray:
     if d <= _DIRECTIONS:
         return view(X)
     sample = np.sort(np.random.default_rng(seed).permutation(n)[:_SAMPLE])
-    some = torch.from_numpy(view(X[sample]))
+    some = torch.from_numpy(view(take_rows(X, sample)))
     middle = some.mean(0)
     directions = principal_directions(some - middle, _DIRECTIONS)
     rows = np.empty((n, len(directions)), dtype=np.float32)

@@ -42,7 +42,7 @@ def kmeans(X: np.ndarray, n_clusters: int, *, n_init: int = 20, seed: int = 0) -
 
 
 def kmeans_on_sample(
-    X: np.ndarray, n_clusters: int, *, sample_size: int, seed: int = 0
+    X: np.ndarray, n_clusters: int, *, sample_size: int, n_init: int = 1, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find centres by k-means on a sample of the rows, and give every row its nearest.
 
@@ -54,6 +54,8 @@ def kmeans_on_sample(
         How many clusters, at most the smaller of ``n`` and ``sample_size``.
     sample_size : int
         Rows that the centres are found on.
+    n_init : int, default=1
+        Restarts; the one of least inertia counts.
     seed : int, default=0
         Fixes the sample and the start.
 
@@ -63,10 +65,10 @@ def kmeans_on_sample(
     centres : ndarray of shape (n_clusters, d), float32
     """
     if len(X) <= sample_size:
-        model = _fitted(KMeans(n_clusters, n_init=1, random_state=seed), X)
+        model = _fitted(KMeans(n_clusters, n_init=n_init, random_state=seed), X)
         return np.asarray(model.labels_, dtype=np.int64), model.cluster_centers_
     sample = np.sort(np.random.default_rng(seed).choice(len(X), sample_size, replace=False))
-    model = _fitted(KMeans(n_clusters, n_init=1, random_state=seed), X[sample])
+    model = _fitted(KMeans(n_clusters, n_init=n_init, random_state=seed), X[sample])
     return np.asarray(model.predict(X), dtype=np.int64), model.cluster_centers_
 
 

@@ -11,7 +11,7 @@ import torch
 from torch.nn.functional import normalize
 
 from holdfast.functional.geometry import principal_directions
-from holdfast.io.mapped import release
+from holdfast.io.mapped import release, take_rows
 
 __all__ = ["Neighbours", "nearest_neighbours", "unit_rows"]
 
@@ -120,7 +120,7 @@ def _leading(X: np.ndarray) -> np.ndarray:
     """Put unit rows (n, d) on at most 128 leading directions, as rows of length one again."""
     if X.shape[1] <= _DIRECTIONS:
         return unit_rows(X)
-    sample = unit_rows(X[:: max(1, len(X) // _SAMPLE)])
+    sample = unit_rows(take_rows(X, np.arange(0, len(X), max(1, len(X) // _SAMPLE))))
     directions = principal_directions(torch.from_numpy(sample), _DIRECTIONS)
     rows = np.empty((len(X), len(directions)), dtype=np.float32)
     for start in range(0, len(X), _BLOCK_ROWS):
@@ -197,9 +197,9 @@ def _ranked(X: np.ndarray, candidates: np.ndarray, k: int) -> Neighbours:
 
 def _taken(X: np.ndarray, index: torch.Tensor) -> torch.Tensor:
     """Copy some rows of X."""
-    if X.dtype == np.float32 and X.flags.writeable:  # torch gathers faster, but takes no read-only array
+    if X.dtype == np.float32 and X.flags.writeable and X.flags.c_contiguous:  # torch gathers faster
         return torch.from_numpy(X).index_select(0, index)
-    return torch.from_numpy(np.ascontiguousarray(X[index.numpy()])).float()
+    return torch.from_numpy(np.ascontiguousarray(X[index.numpy()], dtype=np.float32))
 
 
 def _kth_similarity(X: np.ndarray, probe: np.ndarray, k: int) -> np.ndarray:

@@ -148,7 +148,7 @@ class Clusterer(nn.Module):
         """Cluster number and calibrated probability of it, as two columns (n, 2), of prepared rows."""
         logits = self.score(prepared)
         confidence = torch.softmax(logits / self.calibration, dim=1).amax(1)
-        return torch.stack([logits.argmax(1).to(torch.float64), confidence.to(torch.float64)], dim=1)
+        return torch.stack([logits.argmax(1).to(confidence.dtype), confidence], dim=1)
 
     def unit_centres(self) -> Tensor:
         """Centres (k, d_z) on the CPU, of length one for cosine assignment."""

@@ -231,7 +231,12 @@ def read_partition(path: str | os.PathLike[str]) -> Partition:
         source = source / "assignments" / "1.parquet"
     ids, clusters = _read_columns(source)
     _check_whole(source, ids, clusters)
-    codes, names = _coded(clusters)
+    try:
+        codes, names = _coded(clusters)
+    except pa.ArrowInvalid as error:
+        raise TableError(
+            f"{source} has clusters that are no whole numbers: give numbers or names."
+        ) from error
     return Partition(ids, codes, names)
 
 
@@ -285,7 +290,7 @@ def _check_whole(path: Path, ids: Any, clusters: Any) -> None:
 def _coded(clusters: Any) -> tuple[npt.NDArray[np.int64], tuple[int | str, ...]]:
     """Give the clusters that occur numbers in their order; those called -1 are none."""
     if pa.types.is_floating(clusters.type):
-        clusters = pc.cast(clusters, pa.int64(), safe=False)
+        clusters = pc.cast(clusters, pa.int64())  # refuses what is no whole number
     numbers = pa.types.is_integer(clusters.type)
     if not numbers:
         clusters = clusters.cast(pa.string())

@@ -22,6 +22,7 @@ little faster still, and a single one slower: it costs a block."""
 
 _DIGESTED_ROWS = 8_192
 _HELD_BYTES = 1 << 30  # prepared rows are kept in memory up to here
+_WIDENED_BY_TORCH = {"float16", "float32", "float64", "int8", "uint8", "int16", "int32", "int64", "bool"}
 _RELEASE_BYTES = 1 << 26  # of a mapped file, read before its pages are given back
 
 
@@ -77,6 +78,8 @@ class Rows:
             return self._held.index_select(0, index.to(self.device))
         part = np.ascontiguousarray(self._X[index.numpy()] if isinstance(index, Tensor) else self._X[index])
         self._account(part.nbytes)
+        if part.dtype.name not in _WIDENED_BY_TORCH or not part.dtype.isnative:
+            part = part.astype(np.float32)
         # torch widens half precision twenty times faster than NumPy does, but takes no read-only array.
         rows = torch.from_numpy(part if part.flags.writeable else part.copy())
         if self._prepare is None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ __all__ = ["Checkpoint", "Record", "kept"]
 logger = logging.getLogger(__name__)
 
 _NAME, _FORMAT = "fit.json", "holdfast checkpoint"
+_LEFTOVERS = (".tmp-", ".old-")
 
 EVERY = 30.0
 """Seconds between two writes. They cost some hundredths of a second each; what is lost is at most this."""
@@ -60,12 +62,13 @@ class Checkpoint:
     Raises
     ------
     OutputError
-        If the folder is a file, or holds anything that no checkpoint has written.
+        If the folder is a file, or holds anything and is not the folder of a checkpoint.
     """
 
     def __init__(self, folder: str | Path, fit: Mapping[str, Any], every: float | None = None) -> None:
         self._folder = Path(folder)
         self._fit = json.loads(json.dumps(fit))
+        self._key = hashlib.sha256(json.dumps(self._fit, sort_keys=True).encode()).hexdigest()
         self._every = EVERY if every is None else every
         self._written = time.monotonic()
         self._owed: dict[str, tuple[Mapping[str, np.ndarray], Any]] = {}
@@ -81,8 +84,16 @@ class Checkpoint:
             self.discard()
 
     def discard(self) -> None:
-        """Remove everything: it is of no use any more."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        """Remove everything that a checkpoint wrote: it is of no use any more.
+
+        What says whose the folder is goes last, so that a kill leaves a folder that is still known for ours.
+        """
+        for entry in self._entries():
+            if entry.name != _NAME and _is_ours(entry):
+                _remove(entry)
+        with suppress(OSError):
+            (self._folder / _NAME).unlink(missing_ok=True)
+            self._folder.rmdir()
 
     def read(self, name: str) -> tuple[dict[str, np.ndarray], Any] | None:
         """Return what was last written under a name; None where nothing of this fit is whole."""
@@ -94,7 +105,7 @@ class Checkpoint:
         except ModelFileError as error:
             logger.warning("%s; the fit begins anew.", str(error).partition(":")[0])
             return None
-        return tensors, json.loads(manifest["values"])
+        return (tensors, json.loads(manifest["values"])) if manifest.get("fit") == self._key else None
 
     def owe(self, name: str, tensors: Mapping[str, np.ndarray], values: Any) -> None:
         """Write a record that will not change any more, now or with the next one whose time has come.
@@ -133,7 +144,7 @@ class Checkpoint:
         if not (self._folder / _NAME).exists():
             write_json(self._folder / _NAME, {"format": _FORMAT, "fit": self._fit})
         # As a text, because JSON in a manifest has no infinities and no NaN.
-        save_tensors(self._place(name), tensors, {"values": json.dumps(values)})
+        save_tensors(self._place(name), tensors, {"fit": self._key, "values": json.dumps(values)})
         self._written = time.monotonic()
 
     def is_due(self) -> bool:
@@ -148,16 +159,20 @@ class Checkpoint:
         if self._folder.exists() and not self._folder.is_dir():
             raise OutputError(f"{self._folder} is a file: give the checkpoint a folder of its own.")
         written = self._read_name()
-        for entry in sorted(self._folder.iterdir()) if self._folder.exists() else ():
-            if entry.name.startswith((".tmp-", ".old-")):
-                shutil.rmtree(entry, ignore_errors=True)
-            elif written is None:
+        for entry in self._entries():
+            if written is None and not _is_first_writing(entry):
                 raise OutputError(
                     f"{self._folder} holds {entry.name!r}: give the checkpoint a folder of its own."
                 )
+        for entry in self._entries():
+            if entry.name.startswith(_LEFTOVERS):
+                _remove(entry)
         if written not in (None, self._fit):
             logger.warning("%s holds the checkpoint of another fit; this one begins anew.", self._folder)
             self.discard()
+
+    def _entries(self) -> list[Path]:
+        return sorted(self._folder.iterdir()) if self._folder.exists() else []
 
     def _read_name(self) -> Any:
         """Return what fit the folder belongs to; None where it says nothing."""
@@ -167,6 +182,23 @@ class Checkpoint:
             return None
         is_ours = isinstance(document, dict) and document.get("format") == _FORMAT
         return document.get("fit") if is_ours else None
+
+
+def _is_ours(entry: Path) -> bool:
+    """Tell whether a checkpoint wrote this: a record, or what a killed process left of one."""
+    return (entry / "manifest.json").is_file() or entry.name.startswith(_LEFTOVERS)
+
+
+def _is_first_writing(entry: Path) -> bool:
+    """Tell whether this is what is left where a process was killed before the folder had its name."""
+    return entry.name.startswith(".tmp-") and entry.name.endswith(_NAME)
+
+
+def _remove(entry: Path) -> None:
+    if entry.is_dir() and not entry.is_symlink():
+        shutil.rmtree(entry, ignore_errors=True)
+    else:
+        entry.unlink(missing_ok=True)
 
 
 class Record:
