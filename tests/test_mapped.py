@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from holdfast.functional.geometry import mean_row, root_mean_square
 from holdfast.io import mapped
 from holdfast.io.mapped import release, take_rows
 
@@ -90,11 +89,3 @@ def test_rows_are_taken_from_any_view_of_a_map_a_few_at_a_time(numbers, view, mo
     np.testing.assert_array_equal(take_rows(X, rows), expected)
     assert max(seen) < 12, "a third of the file"
     assert len(seen) == -(-len(rows) // 512)
-
-
-@pytest.mark.parametrize("measure", [mean_row, lambda X: root_mean_square(X, np.zeros(1024, np.float32))])
-def test_measures_of_all_rows_keep_no_pages(numbers, measure):
-    X = np.memmap(numbers, np.float32, "r", shape=(8192, 1024))
-    before = resident_megabytes("RssFile")
-    measure(np.asarray(X))
-    assert resident_megabytes("RssFile") - before < 4

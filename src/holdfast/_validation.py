@@ -17,7 +17,7 @@ __all__ = ["check_choice", "check_finite", "check_float", "check_int", "row_text
 T = TypeVar("T")
 
 _HALF_EXPONENT = np.uint16(0x7C00)  # all ones in infinities and NaN, and in nothing else
-_BLOCK_VALUES = 1 << 22  # values looked at in one go: 4 MB of booleans, whatever the width of X
+_BLOCK_VALUES = 1 << 20  # values looked at in one go: 1 MB of booleans, whatever the width of X
 
 _LARGEST = float(np.finfo(np.float32).max)
 
