@@ -11,7 +11,7 @@ from sklearn.utils import check_array, check_random_state
 
 import holdfast as hf
 from holdfast import DEC, IDEC, estimate_n_clusters
-from holdfast.cluster import _dec
+from holdfast.cluster import _sample
 from holdfast.cluster._base import as_rows
 from holdfast.cluster._sample import sample_size
 from holdfast.exceptions import InputError
@@ -164,7 +164,7 @@ def test_a_map_is_clustered_as_the_array_in_memory(d, dtype, subsample, room, tm
     X, _ = blobs(d=d)
     X = {"uint8": 3 * X + 128, "int32": 100 * X, "bool": X > 0}.get(dtype, X / 7).astype(dtype)
     if not room:
-        monkeypatch.setattr(_dec, "_MOST_BYTES", 0)
+        monkeypatch.setattr(_sample, "_MOST_BYTES", 0)
     expected = DEC(4, subsample=subsample, **SHORT).fit(X.astype(np.float32))
     mapped = on_disk(tmp_path, X)
     equal_bits(DEC(4, subsample=subsample, **SHORT).fit(mapped), expected, mapped)
@@ -272,16 +272,16 @@ def test_a_million_rows_of_two_kinds():
 @pytest.mark.parametrize("value", [0.0, 0.1, 1e30])
 def test_a_million_equal_rows_have_nothing_to_tell_apart(value, tmp_path, monkeypatch):
     X = np.full((1_000_000, 4), value)
-    said = "are equal, so there is nothing to tell apart; raise subsample, or check how the embeddings were"
+    said, remedy = "are equal, so there is nothing to tell apart;", "check how the embeddings were made."
     for rows in (X.astype(np.float32), on_disk(tmp_path, X)):
         with pytest.raises(InputError) as caught:
             DEC(2).fit(rows)
-        assert str(caught.value) == f"all 50000 rows of the sample {said} made."
-    monkeypatch.setattr(_dec, "_MOST_BYTES", 0)
+        assert str(caught.value) == f"all 50000 rows of the sample {said} raise subsample, or {remedy}"
+    monkeypatch.setattr(_sample, "_MOST_BYTES", 0)
     for rows in (X, on_disk(tmp_path, X)):
         with pytest.raises(InputError) as caught:
             DEC(2, subsample=None).fit(rows)
-        assert str(caught.value) == f"all 1000000 rows {said}"
+        assert str(caught.value) == f"all 1000000 rows {said} {remedy}"
     assert estimate_n_clusters(X).n_clusters == 1
 
 

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
-from holdfast import __version__
 from holdfast._choices import DEC_CHOICES
 from holdfast._validation import check_choice, check_float, check_int
 from holdfast.cluster._base import BaseClusterer, canonical_order
@@ -21,6 +20,7 @@ from holdfast.cluster._count import ClusterCount, estimate_n_clusters
 from holdfast.cluster._recipe import DecConfig, DecResult, continue_dec, empty_module, fit_dec
 from holdfast.cluster._sample import sample_size, training_rows
 from holdfast.exceptions import HoldfastWarning, InputError, NotConvergedWarning, ParameterError
+from holdfast.io.tensors import library_versions
 from holdfast.training.batches import digest, resolve_device
 from holdfast.training.checkpoint import Checkpoint
 from holdfast.training.threads import within_cpus
@@ -291,8 +291,8 @@ class DEC(BaseClusterer):
         if not isinstance(self.random_state, Integral):
             raise ParameterError("checkpoint needs an integer as random_state: another seed is another fit.")
         fit = {**asdict(config), "rows": digest(rows), "estimator": type(self).__name__}
-        fit |= {"device": str(resolve_device(config.device)), "holdfast": __version__}
-        return Checkpoint(self.checkpoint, fit | {"torch": torch.__version__})
+        fit |= {"device": str(resolve_device(config.device)), "libraries": library_versions()}
+        return Checkpoint(self.checkpoint, fit)
 
     def _config(self, n_clusters: Any, seed: int | None = None) -> DecConfig:
         """Check every parameter and, where no seed is given, draw one from the random state."""

@@ -20,7 +20,14 @@ from holdfast.exceptions import ModelFileError, OutputError, ParameterError
 from holdfast.io.atomic import atomic_folder, jsonable, where_it_went, write_json
 from holdfast.io.paths import what_is
 
-__all__ = ["MODEL_FILES", "SCHEMA_VERSION", "document_sum", "load_tensors", "save_tensors"]
+__all__ = [
+    "MODEL_FILES",
+    "SCHEMA_VERSION",
+    "document_sum",
+    "library_versions",
+    "load_tensors",
+    "save_tensors",
+]
 
 SCHEMA_VERSION = 1
 """The version of the layout below. Raise it when a reader of the old one would misread the new one."""
@@ -68,7 +75,7 @@ def save_tensors(
         document = jsonable(manifest) | {
             "format": "holdfast",
             "schema_version": SCHEMA_VERSION,
-            "libraries": _library_versions(),
+            "libraries": library_versions(),
             "tensors": {name: _layout(array) for name, array in arrays.items()},
         }
         sums = {"tensors": _file_sum(temporary / _TENSORS), "manifest": document_sum(document)}
@@ -185,7 +192,7 @@ def _layout(array: npt.NDArray) -> dict[str, Any]:
     return {"dtype": array.dtype.name, "shape": list(array.shape)}
 
 
-def _library_versions() -> dict[str, str]:
+def library_versions() -> dict[str, str]:
     """Return the versions that made the file, for whoever has to explain a difference later."""
     found = {"python": platform.python_version()}
     for name in _LIBRARIES:
