@@ -154,13 +154,14 @@ def measure(method: str, X: np.ndarray, k: int, seed: int) -> tuple[np.ndarray, 
     return labels, time.process_time() - begin
 
 
-def run(seeds: int) -> None:
+def run(seeds: list[int], only: str = "") -> None:
+    """Measure every method with every seed on the data whose names begin with ``only``."""
     methods = ["holdfast", "notebook", "holdfast, relaxed", "k-means"]
     methods += ["clustpy"] if "HOLDFAST_CLUSTPY" in os.environ else []
     for name, (X, y) in shapes().items():
-        k = len(np.unique(y))
-        for seed in range(seeds):
+        for seed in seeds if name.startswith(only) else ():
             for method in methods:
+                k = len(np.unique(y))
                 labels, seconds = measure(method, X, k, seed)
                 record = {"data": name, "method": method, "seed": seed, "seconds": seconds}
                 record |= {"acc": score(y, labels)["acc"]}
@@ -193,7 +194,8 @@ def table() -> str:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    if sys.argv[1:2] == ["run"]:
-        run(int(sys.argv[2]) if len(sys.argv) > 2 else 3)
+    if sys.argv[1:2] == ["run"]:  # run [SEED,SEED,... [DATA]]
+        chosen = sys.argv[2] if len(sys.argv) > 2 else "0,1,2"
+        run([int(seed) for seed in chosen.split(",")], *sys.argv[3:4])
     else:
         print(describe(), table(), sep="\n\n")

@@ -78,8 +78,8 @@ class Corruption:
         if self.kind == "gaussian":
             noise = torch.randn(prepared.shape, generator=self.generator)
             return torch.add(prepared, noise.to(prepared.device), alpha=self.level)
-        kept = self._kept(prepared.shape).to(prepared.device)
-        return (prepared * kept).div_(1 - self._octet / 256)  # four times as fast as masked_fill
+        kept = self._kept(prepared.shape).to(prepared.device, prepared.dtype)
+        return kept.mul_(prepared).div_(1 - self._octet / 256)  # several times as fast as masked_fill
 
     def _kept(self, shape: torch.Size) -> Tensor:
         """Draw which entries stay, eight to a random number: to 1/256, the level is what it should be."""
