@@ -8,13 +8,18 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
 from conftest import REPOSITORY
-from holdfast import Embeddings, write_embeddings
+from holdfast import Embeddings, read_embeddings, write_embeddings
 from holdfast.cli import app
+from holdfast.exceptions import TableError
 
+SUFFIXES = (".parquet", ".npz", ".npy", ".csv")
+AGAIN = "write it again."
+KNOWN = "give a file ending in .parquet, .npz, .npy or .csv."
 COMMAND = (sys.executable, "-m", "holdfast")
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(REPOSITORY / "src")}
 
@@ -96,3 +101,13 @@ def files_below(folder):
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
+
+
+def sentence_of(path, **options):
+    """Return what is said of a table that cannot be read, without its name."""
+    with pytest.raises(TableError) as caught:
+        read_embeddings(path, **options)
+    name, _, sentence = str(caught.value).partition(f"{path}")
+    assert name == ""
+    assert "\n" not in sentence
+    return sentence.removeprefix(":").strip()

@@ -18,34 +18,23 @@ import pytest
 from numpy.lib import format as npy
 
 from commands import (
+    AGAIN,
+    SUFFIXES,
     invoke,
     make_blobs,
     make_embeddings,
     make_table,
+    sentence_of,
     succeed,
     succeed_json,
 )
 from holdfast import Embeddings, read_embeddings, write_embeddings
 from holdfast.cli.answers import evaluate
-from holdfast.exceptions import HoldfastError, InputError, ModelFileError, TableError
+from holdfast.exceptions import HoldfastError, InputError, ModelFileError
 from holdfast.io import _numpy, table_shape
 from holdfast.io.embeddings import _check_unique, _hashes
 from holdfast.taxonomy import open_taxonomy
 from holdfast.taxonomy.assignments import read_assignments
-
-SUFFIXES = (".parquet", ".npz", ".npy", ".csv")
-AGAIN = "write it again."
-KNOWN = "give a file ending in .parquet, .npz, .npy or .csv."
-
-
-def sentence_of(path, **options):
-    """Return what is said of a table that cannot be read, without its name."""
-    with pytest.raises(TableError) as caught:
-        read_embeddings(path, **options)
-    name, _, sentence = str(caught.value).partition(f"{path}")
-    assert name == ""
-    assert "\n" not in sentence
-    return sentence.removeprefix(":").strip()
 
 
 def outcome(read, *args, **options):

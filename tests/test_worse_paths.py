@@ -13,25 +13,10 @@ import socket
 import pytest
 from PIL import Image
 
-from commands import files_below, invoke, make_table, succeed
-from holdfast import read_embeddings
-from holdfast.exceptions import ImageError, ModelFileError, TableError
+from commands import AGAIN, KNOWN, SUFFIXES, files_below, invoke, make_table, sentence_of, succeed
+from holdfast.exceptions import ImageError, ModelFileError
 from holdfast.images import list_images, open_image
 from holdfast.taxonomy import open_taxonomy
-
-SUFFIXES = (".parquet", ".npz", ".npy", ".csv")
-AGAIN = "write it again."
-KNOWN = "give a file ending in .parquet, .npz, .npy or .csv."
-
-
-def sentence_of(path, **options):
-    """Return what is said of a table that cannot be read, without its name."""
-    with pytest.raises(TableError) as caught:
-        read_embeddings(path, **options)
-    name, _, sentence = str(caught.value).partition(f"{path}")
-    assert name == ""
-    assert "\n" not in sentence
-    return sentence.removeprefix(":").strip()
 
 
 @pytest.fixture(scope="module")

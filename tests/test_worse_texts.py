@@ -11,21 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from commands import invoke, make_embeddings, make_table, succeed, succeed_json
+from commands import invoke, make_embeddings, make_table, sentence_of, succeed, succeed_json
 from holdfast import Embeddings, read_embeddings, write_embeddings
-from holdfast.exceptions import InputError, TableError
+from holdfast.exceptions import InputError
 from holdfast.taxonomy import AssignmentTable, write_assignments
 from holdfast.taxonomy.assignments import read_assignments
-
-
-def sentence_of(path, **options):
-    """Return what is said of a table that cannot be read, without its name."""
-    with pytest.raises(TableError) as caught:
-        read_embeddings(path, **options)
-    name, _, sentence = str(caught.value).partition(f"{path}")
-    assert name == ""
-    assert "\n" not in sentence
-    return sentence.removeprefix(":").strip()
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from holdfast.doctor.findings import Finding, percent
+from holdfast._wording import percent
+from holdfast.doctor.findings import Finding
 from holdfast.doctor.measures import centred
 from holdfast.doctor.specimen import Specimen
 from holdfast.graph import unit_rows

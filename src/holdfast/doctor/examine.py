@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from holdfast._wording import count
 from holdfast.doctor.drift import DRIFT_CHECKS, Pair
-from holdfast.doctor.findings import Diagnosis, Finding, count, from_sentence
+from holdfast.doctor.findings import Diagnosis, Finding, from_sentence
 from holdfast.doctor.fitted import RESULT_CHECKS
 from holdfast.doctor.folders import Parts, is_taxonomy_like, read_model_folder, read_taxonomy
 from holdfast.doctor.geometry import GEOMETRY_CHECKS

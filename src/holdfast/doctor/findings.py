@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-__all__ = ["LEVELS", "Diagnosis", "Finding", "Level", "count", "from_sentence", "listed", "percent"]
+__all__ = ["LEVELS", "Diagnosis", "Finding", "Level", "from_sentence", "listed"]
 
 Level = Literal["error", "warning", "note"]
 LEVELS: tuple[Level, ...] = ("error", "warning", "note")
@@ -91,20 +91,6 @@ def listed(names: Sequence[object], total: int | None = None) -> str:
     shown = [_short(str(name)) for name in names[:_SHOWN]]
     rest = (len(names) if total is None else total) - len(shown)
     return ", ".join(shown) + (f" and {rest:,} more" if rest > 0 else "")
-
-
-def count(number: int, noun: str) -> str:
-    """Write a number with its noun: ``1 row``, ``2 rows``."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def percent(share: float) -> str:
-    """Write a share in percent, never rounding something to nothing or to everything."""
-    if 0 < share < 0.001:
-        return "less than 0.1 %"
-    if 0.999 < share < 1:
-        return "more than 99.9 %"
-    return f"{100 * share:.1f} %" if share < 0.1 or 0.9 < share < 1 else f"{100 * share:.0f} %"
 
 
 def _is_outside(rest: str) -> bool:

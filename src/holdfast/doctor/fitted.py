@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from holdfast.doctor.findings import Finding, count, listed, percent
+from holdfast._wording import count, percent
+from holdfast.doctor.findings import Finding, listed
 from holdfast.io.mapped import take_rows
 
 __all__ = ["RESULT_CHECKS", "Result"]

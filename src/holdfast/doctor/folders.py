@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from holdfast.doctor.findings import Finding, count, from_sentence
+from holdfast._wording import count
+from holdfast.doctor.findings import Finding, from_sentence
 from holdfast.doctor.fitted import Result
 from holdfast.doctor.specimen import Specimen
 from holdfast.exceptions import InputError

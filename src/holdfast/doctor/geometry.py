@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from holdfast.doctor.findings import Finding, listed, percent
+from holdfast._wording import percent
+from holdfast.doctor.findings import Finding, listed
 from holdfast.doctor.specimen import Specimen
 
 __all__ = ["GEOMETRY_CHECKS"]

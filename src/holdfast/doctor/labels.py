@@ -7,7 +7,8 @@ from pathlib import PurePosixPath
 import numpy as np
 import numpy.typing as npt
 
-from holdfast.doctor.findings import Finding, listed, percent
+from holdfast._wording import percent
+from holdfast.doctor.findings import Finding, listed
 from holdfast.doctor.specimen import Specimen
 
 __all__ = ["LABEL_CHECKS"]

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from holdfast._wording import count
 from holdfast.doctor import measures
-from holdfast.doctor.findings import count
 from holdfast.graph import Neighbours, nearest_neighbours
 from holdfast.io.mapped import release, take_rows
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from holdfast.doctor.findings import Finding, count, listed, percent
+from holdfast._wording import count, percent
+from holdfast.doctor.findings import Finding, listed
 from holdfast.doctor.specimen import LONGEST, Specimen
 
 __all__ = ["VALUE_CHECKS"]

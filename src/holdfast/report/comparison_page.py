@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from importlib import resources
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from holdfast.report.comparison import (
@@ -20,6 +18,7 @@ from holdfast.report.comparison import (
     verdict,
 )
 from holdfast.report.plots import round_ticks, svg
+from holdfast.report.render import asset, storable, templates
 
 __all__ = ["bars", "render_comparison", "tradeoff"]
 
@@ -31,28 +30,18 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 def render_comparison(comparison: MethodComparison) -> str:
     """Return the comparison as one HTML document: no script, no request, every text escaped."""
-    environment = Environment(
-        loader=PackageLoader("holdfast.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        count=lambda number: f"{number:,}", duration=duration, percent=lambda share: f"{100 * share:.1f}"
-    )
+    environment = templates(duration=duration, percent=lambda share: f"{100 * share:.1f}")
     html = environment.get_template("comparison.html.j2").render(
         comparison=comparison,
         document=as_document(comparison),
         verdict=verdict(comparison),
-        style=Markup(_asset("report.css") + _asset("comparison.css")),  # noqa: S704  # our own files
+        style=Markup(asset("report.css") + asset("comparison.css")),  # noqa: S704  # our own files
         bars=bars,
         tradeoff=tradeoff,
         cell=cell,
         memory=any("memory_mb" in row.figures for row in comparison.standings),
     )
-    # A file name that is no UTF-8 comes as lone surrogates, which no file can hold.
-    return html.encode("utf-8", "backslashreplace").decode("utf-8")
+    return storable(html)
 
 
 def bars(comparison: MethodComparison, key: str) -> Markup:
@@ -247,7 +236,3 @@ def _tick_text(key: str, value: float) -> str:
 
 def _seconds_text(value: float) -> str:
     return f"{value:g} s" if value < 1e4 else f"{value:,.0f} s"
-
-
-def _asset(name: str) -> str:
-    return (resources.files("holdfast.report") / "templates" / name).read_text("utf-8")

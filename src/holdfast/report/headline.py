@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 
+from holdfast._wording import count, percent
 from holdfast.report.tree import Cluster, Comparison, Evidence, Headline, Summary
 
 __all__ = ["make_headline", "start_name"]
@@ -13,7 +14,7 @@ _START_NAMES = {"kmeans": "k-means", "start": "start of training"}
 
 def make_headline(summary: Summary, clusters: tuple[Cluster, ...], comparison: Comparison | None) -> Headline:
     """Say in plain language what was found, how far to trust it, and what training changed."""
-    title = f"{_count(summary.n_items, 'item')} in {_count(summary.n_clusters, 'cluster')}"
+    title = f"{count(summary.n_items, 'item')} in {count(summary.n_clusters, 'cluster')}"
     sentences = (
         *_sizes(clusters),
         _trust(summary),
@@ -41,19 +42,19 @@ def _trust(summary: Summary) -> str:
     sure = 1 - summary.doubtful / summary.n_items
     if sure < 0.5:
         return (
-            f"For {_percent(1 - sure)} of the items the other clusters together are as likely as their own: "
+            f"For {percent(1 - sure)} of the items the other clusters together are as likely as their own: "
             "compare the clusters' confidence rather than read it as it stands, and consider fewer of them."
         )
     if summary.doubtful == 0:
         return "The model is more sure than not about every single item."
     return (
-        f"The model is more sure than not about {_percent(sure)} of the items; "
-        f"{_count(summary.doubtful, 'item')} {'is' if summary.doubtful == 1 else 'are'} worth a second look."
+        f"The model is more sure than not about {percent(sure)} of the items; "
+        f"{count(summary.doubtful, 'item')} {'is' if summary.doubtful == 1 else 'are'} worth a second look."
     )
 
 
 def _outside(summary: Summary) -> tuple[str, ...]:
-    return (f"{_count(summary.n_noise, 'item')} belong to no cluster.",) if summary.n_noise else ()
+    return (f"{count(summary.n_noise, 'item')} belong to no cluster.",) if summary.n_noise else ()
 
 
 def _weakest(summary: Summary, clusters: tuple[Cluster, ...]) -> tuple[str, ...]:
@@ -62,7 +63,7 @@ def _weakest(summary: Summary, clusters: tuple[Cluster, ...]) -> tuple[str, ...]
     weakest = min(clusters, key=lambda cluster: cluster.confidence)
     if weakest.doubtful < 0.05 or summary.doubtful > summary.n_items / 2:
         return ()
-    doubtful = f"{_percent(weakest.doubtful)} of its {_count(weakest.size, 'item')}"
+    doubtful = f"{percent(weakest.doubtful)} of its {count(weakest.size, 'item')}"
     return (f"Look at cluster {weakest.number} first: {doubtful} could as well be elsewhere.",)
 
 
@@ -71,7 +72,7 @@ def _training(comparison: Comparison | None) -> tuple[str, ...]:
         return ()
     if comparison.moved == 0:
         return (f"Training kept every item where the {start_name(comparison.name)} start had put it.",)
-    moved = f"Training moved {_count(comparison.moved, 'item')} ({_percent(comparison.share_moved)})"
+    moved = f"Training moved {count(comparison.moved, 'item')} ({percent(comparison.share_moved)})"
     return (f"{moved} away from the {start_name(comparison.name)} start{_evidence(comparison.evidence)}.",)
 
 
@@ -84,16 +85,3 @@ def _evidence(evidence: tuple[Evidence, ...]) -> str:
         return f" and left the label-free evidence at {after}"
     verb = "raised" if by_role["result"] > by_role["start"] else "lowered"
     return f" and {verb} the label-free evidence from {before} to {after}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def _percent(share: float) -> str:
-    """Write a share in percent, never rounding something to nothing or to everything."""
-    if 0 < share < 0.001:
-        return "less than 0.1 %"
-    if 0.999 < share < 1:
-        return "more than 99.9 %"
-    return f"{100 * share:.1f} %" if share < 0.1 or 0.9 < share < 1 else f"{100 * share:.0f} %"

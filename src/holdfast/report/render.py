@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+from collections.abc import Callable
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -18,7 +20,7 @@ from holdfast.report.headline import start_name
 from holdfast.report.palette import colour
 from holdfast.report.tree import Cluster, Picture, Report
 
-__all__ = ["render_report", "write_report"]
+__all__ = ["asset", "render_report", "storable", "templates", "write_report"]
 
 
 def write_report(report: Report, path: str | os.PathLike[str]) -> Path:
@@ -50,13 +52,13 @@ def render_report(report: Report) -> str:
     Every id, label and path is escaped, and the page's own policy forbids any request and any script but
     the one it carries (by hash), so that a hostile file name stays a file name.
     """
-    script = _asset("report.js")
+    script = asset("report.js")
     html = (
         _environment()
         .get_template("report.html.j2")
         .render(
             report=report,
-            style=Markup(_asset("report.css")),  # noqa: S704  # our own file
+            style=Markup(asset("report.css")),  # noqa: S704  # our own file
             script=Markup(script),  # noqa: S704  # our own file
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
             by_size=sorted(report.clusters, key=lambda cluster: (-cluster.size, cluster.number)),
@@ -66,21 +68,12 @@ def render_report(report: Report) -> str:
             plots=plots,
         )
     )
-    # A file name that is no UTF-8 comes as lone surrogates, which no file can hold.
-    return html.encode("utf-8", "backslashreplace").decode("utf-8")
+    return storable(html)
 
 
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("holdfast.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        count=lambda number: f"{number:,}",
+    return templates(
         percent=_percent,
         decimal=lambda value, digits=2: f"{value:.{digits}f}",
         colour=colour,
@@ -90,10 +83,28 @@ def _environment() -> Environment:
         brief=_brief,
         words=_search_words,
     )
+
+
+def templates(**filters: Callable[..., Any]) -> Environment:
+    """Return what all our pages are made with: every text escaped, no gap left unnoticed."""
+    environment = Environment(
+        loader=PackageLoader("holdfast.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(count=lambda number: f"{number:,}", **filters)
     return environment
 
 
-def _asset(name: str) -> str:
+def storable(html: str) -> str:
+    """Write out what no file can hold: a file name that is no UTF-8 comes as lone surrogates."""
+    return html.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def asset(name: str) -> str:
+    """Return one of our own style sheets or scripts."""
     return (resources.files("holdfast.report") / "templates" / name).read_text("utf-8")
 
 
