@@ -21,7 +21,7 @@ import holdfast as hf
 from benchmarks.machine import describe
 from benchmarks.synthetic import embedding_like
 from benchmarks.tables import markdown
-from holdfast.cluster._recipe import _build, _find_starts, _Run, _warm_start
+from holdfast.cluster._recipe import _find_starts, _module_for, _Run, _warm_start
 from holdfast.cluster._stages import Joint, JointOptions
 from holdfast.training.batches import shuffled
 from holdfast.training.loop import _epoch
@@ -67,7 +67,7 @@ def joint_stage(X: np.ndarray, estimator: hf.DEC) -> tuple[Joint, Callable[[], o
     """A joint stage at its start, and a function that trains it for one epoch."""
     config = estimator._config(K)
     run = _Run(X, config)
-    module = _build(run)
+    module = _module_for(run)
     rows = run.rows_for(module)
     (start,) = _find_starts(run, module)
     _warm_start(run, module, rows, start, None)

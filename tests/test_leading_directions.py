@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
 from holdfast import DEC
-from holdfast.cluster._recipe import DecConfig, _build, _Run, empty_module
+from holdfast.cluster._module import DecConfig, empty_module
+from holdfast.cluster._recipe import _module_for, _Run
 from holdfast.cluster._stages import Corruption
 from holdfast.functional.geometry import principal_directions
 from holdfast.nn import Preparation, Projection
@@ -180,7 +181,7 @@ def config(**parameters):
 @pytest.mark.parametrize(("d", "kept"), [(40, None), (128, None), (129, 128), (300, 128)])
 def test_only_wide_rows_are_reduced(d, kept):
     X = drawn(0, 260, d).numpy()
-    module = _build(_Run(X, config()))
+    module = _module_for(_Run(X, config()))
     directions = module.prepare.directions
     assert (None if directions is None else len(directions)) == kept
     assert module.encoder.latent_dim == min(d, 128)
@@ -188,7 +189,7 @@ def test_only_wide_rows_are_reduced(d, kept):
     whole = Preparation(torch.from_numpy(X.mean(0)), 1.0, "cosine")(torch.from_numpy(X))
     expected = normalize(whole @ principal_directions(whole, 128).T, dim=1)
     torch.testing.assert_close(z @ z.T, expected @ expected.T, rtol=0, atol=1e-3)
-    assert _build(_Run(X, config(encoder="autoencoder"))).prepare.directions is None
+    assert _module_for(_Run(X, config(encoder="autoencoder"))).prepare.directions is None
 
 
 def test_a_module_is_built_anew_from_its_weights():
@@ -196,7 +197,7 @@ def test_a_module_is_built_anew_from_its_weights():
     for parameters in ({}, {"assignment": "student"}, {"encoder": "autoencoder", "hidden_dims": (8, 3)}):
         made = config(**parameters)
         assert isinstance(made, DecConfig)
-        module = _build(_Run(X, made))
+        module = _module_for(_Run(X, made))
         again = empty_module(made, module.state_dict(), 150)
         x = torch.from_numpy(X)
         assert torch.equal(again.encode(x), module.encode(x))

@@ -5,8 +5,9 @@ chance, plus how evenly the rows are spread over the clusters. The first alone w
 clusters and splitting a third, which lowers the second. The silhouette is not used: it rewards round
 clusters, which is what k-means makes, whatever the truth.
 
-Every choice between partitions of one number of clusters asks this module: the start, and the state that
-a fit returns.
+Every choice between partitions of one number of clusters asks this module: the start, the state that a fit
+returns, and the votes of an ensemble. :func:`evidence` compares states and starts of one trained model;
+:func:`structure`, which looks at fewer and nearer neighbours, also tells partitions of different kinds apart.
 """
 
 from __future__ import annotations
@@ -14,13 +15,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse
 
 from holdfast.graph import Neighbours
 
-__all__ = ["ENTROPY_WEIGHT", "Evidence", "evidence", "neighbourhood_size"]
+__all__ = [
+    "ENTROPY_WEIGHT",
+    "STRUCTURE_NEIGHBOURS",
+    "Evidence",
+    "evidence",
+    "neighbourhood_size",
+    "structure",
+]
 
 ENTROPY_WEIGHT = 1.25  # between 1.0 and 1.5 the pick hardly changes over 22 data sets
 _MOST_NEIGHBOURS = 15
+
+STRUCTURE_NEIGHBOURS = 5
+"""Neighbours in the graph for :func:`structure`: more of them reach into other clusters."""
+_BALANCE_WEIGHT = 0.375  # of the entropy beside modularity; .25 to .5 are as good over 32 data sets
 
 
 @dataclass(frozen=True, order=True)
@@ -30,7 +43,7 @@ class Evidence:
     Attributes
     ----------
     value : float
-        ``agreement + 1.25 * entropy``; higher is better, 2.25 at most.
+        A weighted sum of the two others; higher is better.
     agreement : float
         Share of neighbour pairs in one cluster, 0 at chance and 1 at most.
     entropy : float
@@ -79,8 +92,57 @@ def evidence(labels: np.ndarray, neighbours: Neighbours, n_clusters: int) -> Evi
     together = (labels[neighbours.indices] == labels[:, None]) & known[:, None]
     chance = float(np.square(share).sum())
     agreement = (float(together.mean()) - chance) / (1 - chance) if chance < 1 else 0.0
-    used = share[share > 0]
-    entropy = (
-        float(-(used * np.log(used / known.mean())).sum() / np.log(n_clusters)) if n_clusters > 1 else 1.0
-    )
+    entropy = _entropy(share, n_clusters)
     return Evidence(agreement + ENTROPY_WEIGHT * entropy, agreement, entropy)
+
+
+def structure(labels: np.ndarray, graph: sparse.csr_matrix, n_clusters: int) -> Evidence:
+    r"""Score a partition on a weighted graph of near neighbours.
+
+    .. math::
+
+        S = Q + 0.375\,H, \qquad
+        Q = \frac{1}{2m} \sum_{ij} w_{ij} [c_i = c_j] - \sum_j \left(\frac{d_j}{2m}\right)^2
+
+    with *Q* Newman's modularity [1]_ (:math:`d_j` the weight at the nodes of cluster *j*, :math:`2m` that at
+    all) and *H* the entropy of the cluster sizes, as in :func:`evidence`. On Jaccard graphs of five
+    neighbours it ranks partitions by k-means, communities, linkage and trained heads better than agreement
+    among fifteen neighbours does.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n,)
+        Cluster of each row, from 0; -1 (noise) agrees with nothing.
+    graph : csr_matrix of shape (n, n)
+        Symmetric weights.
+    n_clusters : int
+        ``k``, the number of clusters asked for.
+
+    Returns
+    -------
+    Evidence
+        Its ``agreement`` is *Q*.
+
+    References
+    ----------
+    .. [1] Newman and Girvan, "Finding and evaluating community structure in networks", 2004.
+    """
+    known = labels >= 0
+    share = np.bincount(labels[known], minlength=n_clusters) / max(len(labels), 1)
+    degrees = np.diff(graph.indptr)
+    own, other = np.repeat(labels, degrees), labels[graph.indices]
+    total = float(graph.data.sum(dtype=np.float64))
+    if total == 0:
+        return Evidence(_BALANCE_WEIGHT * _entropy(share, n_clusters), 0.0, _entropy(share, n_clusters))
+    within = float(graph.data[(own == other) & (own >= 0)].sum(dtype=np.float64)) / total
+    weight = np.bincount(own[own >= 0], weights=graph.data[own >= 0], minlength=n_clusters) / total
+    modularity, entropy = within - float(np.square(weight).sum()), _entropy(share, n_clusters)
+    return Evidence(modularity + _BALANCE_WEIGHT * entropy, modularity, entropy)
+
+
+def _entropy(share: np.ndarray, n_clusters: int) -> float:
+    """Entropy of cluster shares (k,) over its maximum; noise, by which they miss 1, takes from it."""
+    if n_clusters <= 1:
+        return 1.0
+    used = share[share > 0]
+    return float(-(used * np.log(used / share.sum())).sum() / np.log(n_clusters))

@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-import copy
-import warnings
 from dataclasses import asdict, fields, replace
 from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
-import torch
-from sklearn.utils import check_random_state
 
 from holdfast._choices import DEC_CHOICES
 from holdfast._validation import check_choice, check_float, check_int
-from holdfast.cluster._base import BaseClusterer, canonical_order
-from holdfast.cluster._count import ClusterCount, estimate_n_clusters
-from holdfast.cluster._recipe import DecConfig, DecResult, continue_dec, empty_module, fit_dec
+from holdfast.cluster._count import estimate_n_clusters
+from holdfast.cluster._module import DecConfig
+from holdfast.cluster._recipe import fit_dec
 from holdfast.cluster._sample import sample_size, training_rows
-from holdfast.exceptions import HoldfastWarning, InputError, NotConvergedWarning, ParameterError
+from holdfast.cluster._trained import TrainedClusterer, drawn_seed
+from holdfast.exceptions import InputError, ParameterError
 from holdfast.io.tensors import library_versions
 from holdfast.training.batches import digest, resolve_device
 from holdfast.training.checkpoint import Checkpoint
-from holdfast.training.threads import within_cpus
 
 __all__ = ["DEC"]
 
 
-class DEC(BaseClusterer):
+class DEC(TrainedClusterer):
     r"""Deep Embedded Clustering that keeps the best state it has seen, by evidence that needs no labels.
 
     The method of [1]_ (soft assignment, a sharpened target over the whole data set, joint training of
@@ -210,63 +206,6 @@ class DEC(BaseClusterer):
         }
         return cls(n_clusters, **{**recipe, **overrides})
 
-    def partial_fit(self, X: Any, y: object = None) -> Self:  # noqa: ARG002 - scikit-learn's signature
-        """Train one epoch on the rows of ``X``, from the present state; unfitted, the same as ``fit``.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, d)
-        y : ignored
-
-        Returns
-        -------
-        self
-            ``labels_`` are those of the rows just given, ``start_labels_`` what they were before; cluster
-            numbers keep their meaning.
-        """
-        if not hasattr(self, "module_"):
-            return self.fit(X)
-        rows = self._check_rows(X, reset=False)
-        config = replace(self._config(self.n_clusters_), max_epochs=1, select="last")
-        self.start_labels_ = self._answer(rows)
-        if len(rows) > 1:
-            with within_cpus():
-                size = sample_size(config.subsample, self.n_clusters_, rows.shape)
-                training = continue_dec(training_rows(rows, size, config.seed), config, self.module_)
-            self.n_iter_ += training.n_iter
-            self.history_ = [*self.history_, *training.history]
-        self.labels_, self.probabilities_ = self._answers(rows)
-        self.cluster_centers_ = self.module_.unit_centres().numpy()
-        return self
-
-    def get_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Offer the fitted state for :func:`holdfast.save`: arrays by name, and plain values."""
-        tensors = {f"module.{name}": value.cpu().numpy() for name, value in self.module_.state_dict().items()}
-        tensors |= {name.rstrip("_"): getattr(self, name) for name in _ARRAY_STATE}
-        values = {name: getattr(self, name) for name in _PLAIN_STATE}
-        count = asdict(self.cluster_count_) if self.cluster_count_ else None
-        return tensors, {"state": values, "cluster_count": count, "n_features_in": self.n_features_in_}
-
-    def set_state(self, tensors: dict[str, np.ndarray], manifest: dict[str, Any]) -> None:
-        """Take the state that :meth:`get_state` offered; for :func:`holdfast.load`."""
-        prefix = "module."
-        weights = {
-            name.removeprefix(prefix): torch.from_numpy(value)
-            for name, value in tensors.items()
-            if name.startswith(prefix)
-        }
-        config, n_features = self._config(len(weights["centres"]), seed=0), int(manifest["n_features_in"])
-        self.module_ = empty_module(config, weights, n_features)
-        for name in _ARRAY_STATE:
-            setattr(self, name, tensors[name.rstrip("_")])
-        for name in _PLAIN_STATE:
-            setattr(self, name, manifest["state"][name])
-        count = manifest["cluster_count"]
-        self.cluster_count_ = ClusterCount(**count) if count else None
-        self.n_features_in_ = n_features
-        self.n_clusters_ = len(self.module_.centres)
-        self.cluster_centers_ = self.module_.unit_centres().numpy()
-
     def _fit_rows(self, X: np.ndarray) -> None:
         self._config(1 if self.n_clusters == "auto" else self.n_clusters, seed=0)  # before the long work
         count = estimate_n_clusters(X, random_state=self.random_state) if self.n_clusters == "auto" else None
@@ -318,75 +257,21 @@ class DEC(BaseClusterer):
         given = {
             field.name: _plain(getattr(self, field.name))
             for field in fields(DecConfig)
-            if field.name not in {"seed", "gamma"}
+            if field.name not in {"seed", "gamma", "spaces"}
         }
         if seed is None:
-            seed = int(_random(self.random_state).randint(2**31 - 1))
+            seed = drawn_seed(self.random_state)
         given |= {
             "n_clusters": int(n_clusters),
             "hidden_dims": tuple(int(width) for width in self.hidden_dims),
         }
-        return DecConfig(**given, gamma=self._gamma(), seed=seed)
+        return DecConfig(**given, gamma=self._gamma(), spaces=None, seed=seed)
 
     def _gamma(self) -> float | None:
         """Weight of the clustering loss beside a reconstruction; None where nothing is reconstructed."""
         return None
 
-    def _take(self, result: DecResult, X: np.ndarray) -> None:
-        """Give the clusters their canonical numbers and set every fitted attribute."""
-        module, training = result.module, result.training
-        self.module_ = module
-        begun = copy.deepcopy(module)
-        begun.load_state_dict(result.begun)
-        found, earlier = self._answer_by([module, begun], X).T
-        order = canonical_order(found, module.unit_centres().numpy())
-        module.reorder(torch.from_numpy(order))
-        self.start_ = result.start
-        self.labels_, self.probabilities_ = self._answers(X)
-        self.start_labels_ = np.argsort(order)[earlier]
-        self.cluster_centers_ = module.unit_centres().numpy()
-        self.neighbour_recall_ = result.recall
-        self.n_clusters_ = len(order)
-        self.n_iter_ = training.n_iter
-        self.converged_ = training.converged
-        self.history_ = training.history
-        self.evidence_ = result.evidence
-        self._warn(result)
-
-    def _warn(self, result: DecResult) -> None:
-        """Say what the user should know of a fit that ended early or could not hold its start."""
-        training, lost = result.training, result.evidence[result.start] - result.evidence["result"]
-        name = type(self).__name__
-        if not training.converged and self.max_epochs > 0:
-            trouble = training.history[-1]["reason"] or "with labels still changing; raise max_epochs or tol"
-            message = f"{name} stopped after {training.n_iter} of max_epochs={self.max_epochs}, {trouble}."
-            warnings.warn(message, NotConvergedWarning, stacklevel=5)
-        if lost > _NOTABLE and self.select == "evidence":
-            message = (
-                f"{name} could not hold all of its {result.start} start, which had {lost:.3f} more evidence; "
-                "raise pretrain_epochs or hidden_dims[0]."
-            )
-            warnings.warn(message, HoldfastWarning, stacklevel=5)
-        if (used := len(np.unique(self.labels_))) < self.n_clusters_:
-            message = f"only {used} of {self.n_clusters_} clusters have members; ask for fewer clusters."
-            warnings.warn(message, HoldfastWarning, stacklevel=5)
-
 
 def _plain(value: Any) -> Any:
     """Turn NumPy's numbers, which a grid search may bring, into Python's, which torch insists on."""
     return value.item() if isinstance(value, np.generic) else value
-
-
-def _random(state: Any) -> np.random.RandomState:
-    try:
-        random: np.random.RandomState = check_random_state(state)
-    except ValueError as error:
-        raise ParameterError(
-            f"random_state must be None, an integer from 0 to 2**32 - 1 or a RandomState, not {state!r}."
-        ) from error
-    return random
-
-
-_NOTABLE = 0.002  # evidence that a model may lose against its start without a word
-_ARRAY_STATE = ("labels_", "probabilities_", "start_labels_")
-_PLAIN_STATE = ("neighbour_recall_", "start_", "n_iter_", "converged_", "history_", "evidence_")

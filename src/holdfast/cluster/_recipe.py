@@ -6,30 +6,35 @@ import copy
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 import torch
 from scipy import sparse
 from torch import Tensor
 
+from holdfast.cluster._module import DecConfig, build_module
 from holdfast.cluster._stages import Corruption, Denoising, FollowStart, Joint, JointOptions
-from holdfast.cluster._start import Start, find_neighbours, graph_start, kmeans_start, published_kmeans_start
+from holdfast.cluster._start import (
+    Judge,
+    Start,
+    find_neighbours,
+    graph_start,
+    kmeans_start,
+    published_kmeans_start,
+)
 from holdfast.evidence import Evidence, evidence
 from holdfast.exceptions import InputError, TrainingError
 from holdfast.functional.assignment import calibrated_temperature, cosine_similarity
-from holdfast.functional.geometry import LIFT_UP_TO, mean_row, principal_directions, root_mean_square
+from holdfast.functional.geometry import mean_row, root_mean_square
 from holdfast.graph import Neighbours, jaccard_graph, random_walk
-from holdfast.nn import Assignment, Autoencoder, Clusterer, Encoder, Preparation, Projection
+from holdfast.nn import Autoencoder, Clusterer
 from holdfast.training import ConvergenceMonitor, LoopResult, Stage, run_epochs
-from holdfast.training.batches import Rows, map_blocks, resolve_device
+from holdfast.training.batches import Rows, map_blocks
 from holdfast.training.checkpoint import Checkpoint, Record
 from holdfast.training.precision import computing
 
-__all__ = ["DecConfig", "DecResult", "continue_dec", "empty_module", "fit_dec"]
+__all__ = ["DecResult", "continue_dec", "fit_dec", "refine"]
 
-_LATENT = 128  # widest latent of the projection
-_SAMPLE = 5_000  # rows that tell the leading directions
 _FAR_BEHIND = 0.05  # in evidence: training does not make up for more
 _PATIENT_STEPS, _LEAST_PATIENCE, _MOST_PATIENCE = 400, 3, 10
 _LONGEST = 1e18  # squares of longer rows are beyond single precision
@@ -37,34 +42,6 @@ _HOPELESS = 0.1  # a few restarts this far behind: the rest will not come near e
 # How far the mean of max q stands from uniform to certain when training starts. Where q is nearly uniform,
 # as in a latent that is not calibrated, the target is noise and training merges clusters.
 _START_CONFIDENCE = 0.7
-
-
-@dataclass(frozen=True)
-class DecConfig:
-    """The parameters of :class:`holdfast.DEC`, resolved: no "auto", no random state object."""
-
-    n_clusters: int
-    init: str
-    encoder: str
-    hidden_dims: tuple[int, ...]
-    noise: str
-    noise_level: float
-    pretrain_epochs: int
-    max_epochs: int
-    target_update_interval: int
-    batch_size: int
-    tol: float
-    alpha: float
-    assignment: Assignment
-    neighbour_weight: float
-    gamma: float | None
-    learning_rate: float
-    n_init: int
-    select: str
-    subsample: int | Literal["auto"] | None
-    precision: str
-    device: str
-    seed: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +76,9 @@ class DecResult:
 class _Run:
     """The rows of one run and what its stages share."""
 
-    def __init__(self, X: np.ndarray, config: DecConfig, module: Clusterer | None = None) -> None:
+    def __init__(
+        self, X: np.ndarray, config: DecConfig, module: Clusterer | None = None, judge: Judge | None = None
+    ) -> None:
         self.config = config
         self.X = X
         mean = mean_row(X) if module is None else module.prepare.mean.cpu().numpy()
@@ -109,6 +88,7 @@ class _Run:
         self.generator = torch.Generator().manual_seed(config.seed)
         self.corrupt = Corruption(config.noise, config.noise_level, self.generator)
         self._rows: Rows | None = None
+        self._judge = judge
 
     @cached_property
     def neighbours(self) -> Neighbours:
@@ -127,6 +107,8 @@ class _Run:
 
     def judge(self, labels: np.ndarray) -> Evidence:
         """Score labels (n,) without labels."""
+        if self._judge is not None:
+            return self._judge(labels)
         return evidence(labels, self.neighbours, self.config.n_clusters)
 
     def rows_for(self, module: Clusterer) -> Rows:
@@ -188,7 +170,7 @@ def fit_dec(X: np.ndarray, config: DecConfig, checkpoint: Checkpoint | None = No
         If pretraining diverges.
     """
     run = _Run(X, config)
-    untrained = _build(run)
+    untrained = _module_for(run)
     _pretrain(run, untrained, checkpoint)
     starts = _resumable_starts(run, untrained, checkpoint)
     made = {start.name: start.evidence.value for start in starts}
@@ -232,6 +214,33 @@ def _train_from(
     return DecResult(module, start.name, begun, {**made, **scores}, training, run.neighbours.recall)
 
 
+def refine(
+    X: np.ndarray, config: DecConfig, start: Start, neighbours: Neighbours, judge: Judge
+) -> tuple[DecResult, np.ndarray]:
+    """Teach a new module one partition and train it on from there; the judge picks the state that is kept.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, d)
+    config : DecConfig
+    start : Start
+    neighbours : Neighbours
+        Of the rows, at most as many as are meaningful; for the neighbour term and the calibration.
+    judge : callable
+        Scores labels (n,); the start's evidence is its score too.
+
+    Returns
+    -------
+    result : DecResult
+    labels : ndarray of shape (n,), int64
+        What the module answers.
+    """
+    run = _Run(X, config, judge=judge)
+    run.neighbours = neighbours
+    result = _train_from(run, _module_for(run), start, {start.name: start.evidence.value}, None)
+    return result, _answers(result.module, run.rows_for(result.module))
+
+
 def continue_dec(X: np.ndarray, config: DecConfig, module: Clusterer) -> LoopResult:
     """Train an existing module, in place, for ``config.max_epochs`` on new rows (n, d).
 
@@ -241,53 +250,8 @@ def continue_dec(X: np.ndarray, config: DecConfig, module: Clusterer) -> LoopRes
     return _join(run, module, run.rows_for(module), config.max_epochs, None)
 
 
-def empty_module(config: DecConfig, weights: dict[str, Tensor], n_features: int) -> Clusterer:
-    """Build the module that ``weights`` (its state dict) belong to, for rows of ``n_features`` columns.
-
-    Raises
-    ------
-    RuntimeError
-        If names or shapes do not fit together.
-    KeyError
-        If a weight is missing.
-    """
-    generator = torch.Generator()
-    k, latent_dim = weights["centres"].shape
-    directions = weights.get("prepare.directions")
-    prepare = Preparation(torch.zeros(n_features), 1.0, config.assignment, directions)
-    lifted = config.assignment == "cosine" and n_features <= LIFT_UP_TO
-    width = len(directions) if directions is not None else n_features + lifted
-    encoder: Encoder
-    if config.encoder == "autoencoder":
-        encoder = Autoencoder((width, *config.hidden_dims), generator)
-    else:
-        encoder = _projection(torch.zeros(latent_dim, width), config, generator)
-    module = Clusterer(prepare, encoder, k, config.alpha)
-    module.load_state_dict(weights)
-    return module.to(resolve_device(config.device)).eval()
-
-
-def _build(run: _Run) -> Clusterer:
-    """Make the module of a run: for a projection of wide rows, on their leading directions alone."""
-    config = run.config
-    prepare = Preparation(torch.from_numpy(run.mean), run.scale, config.assignment)
-    sample = torch.randperm(len(run.X), generator=run.generator)[:_SAMPLE].sort().values
-    prepared = prepare(Rows(run.X, torch.device("cpu"))[sample])
-    encoder: Encoder
-    if config.encoder == "autoencoder":
-        encoder = Autoencoder((prepared.shape[1], *config.hidden_dims), run.generator)
-    else:
-        directions = principal_directions(prepared, _LATENT)
-        if len(directions) < prepared.shape[1]:
-            prepare.directions = directions
-            directions = torch.eye(len(directions))
-        encoder = _projection(directions, config, run.generator)
-    module = Clusterer(prepare, encoder, config.n_clusters, config.alpha)
-    return module.to(resolve_device(config.device)).eval()
-
-
-def _projection(directions: Tensor, config: DecConfig, generator: torch.Generator) -> Projection:
-    return Projection(directions, config.hidden_dims[0], generator, decoder=config.gamma is not None)
+def _module_for(run: _Run) -> Clusterer:
+    return build_module(run.X, run.mean, run.scale, run.config, run.generator)
 
 
 def _resumable_starts(run: _Run, module: Clusterer, checkpoint: Checkpoint | None) -> list[Start]:

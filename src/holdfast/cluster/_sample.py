@@ -6,13 +6,14 @@ from typing import Literal
 
 import numpy as np
 
-from holdfast.io.mapped import take_rows
+from holdfast.io.mapped import release, take_rows
 
-__all__ = ["sample_size", "training_rows"]
+__all__ = ["content_order", "sample_size", "training_rows"]
 
 _ROWS, _ROWS_A_CLUSTER = 50_000, 100
 _SAMPLE_BYTES, _LEAST_ROWS_A_CLUSTER = 1 << 31, 20  # of very wide rows fewer, but enough for every cluster
 _MOST_BYTES = 1 << 30  # of rows that are copied for their type alone
+_HASHED_ROWS = 4_096
 
 
 def sample_size(subsample: int | Literal["auto"] | None, n_clusters: int, shape: tuple[int, ...]) -> int:
@@ -35,3 +36,33 @@ def training_rows(X: np.ndarray, size: int, seed: int) -> np.ndarray:
     if size == n:
         return X if X.dtype == np.float32 or 4 * n * d > _MOST_BYTES else take_rows(X, np.arange(n))
     return take_rows(X, np.sort(np.random.default_rng(seed).choice(n, size, replace=False)))
+
+
+def content_order(X: np.ndarray, seed: int) -> np.ndarray:
+    """Order rows by a hash of what they hold, so that the order they come in does not matter.
+
+    It is a random order: its first rows are a random sample of all.
+
+    Parameters
+    ----------
+    X : ndarray or memmap of shape (n, d)
+        Equal rows keep their order among themselves.
+    seed : int
+        Another seed is another hash.
+
+    Returns
+    -------
+    ndarray of shape (n,), int64
+        Row numbers.
+    """
+    factors = np.random.default_rng(seed).integers(1 << 64, size=X.shape[1], dtype=np.uint64) | np.uint64(1)
+    hashes = np.empty(len(X), dtype=np.uint64)
+    for start in range(0, len(X), _HASHED_ROWS):
+        rows = np.asarray(X[start : start + _HASHED_ROWS], dtype=np.float32) + np.float32(0)  # -0 is 0
+        words = np.ascontiguousarray(rows).view(np.uint32).astype(np.uint64)
+        hashes[start : start + _HASHED_ROWS] = (words * factors).sum(axis=1, dtype=np.uint64)
+        release(X)
+    # Sums of products are least even in their low bits; these steps are those of splitmix64.
+    hashes = (hashes ^ (hashes >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    hashes = (hashes ^ (hashes >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.argsort(hashes ^ (hashes >> np.uint64(31)), kind="stable")

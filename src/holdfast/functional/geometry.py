@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
-__all__ = ["LIFT_UP_TO", "lift", "mean_row", "principal_directions", "root_mean_square"]
+__all__ = ["LIFT_UP_TO", "lift", "mean_row", "principal_directions", "root_mean_square", "unit_blocks"]
 
 LIFT_UP_TO = 16
 """Rows of at most this many columns are lifted: so few directions alone say too little."""
@@ -34,6 +37,25 @@ def lift(centred: Tensor, height: Tensor | float) -> Tensor:
     if centred.shape[1] > LIFT_UP_TO:
         return centred
     return torch.cat([centred, torch.ones_like(centred[:, :1]) * height], dim=1)
+
+
+def unit_blocks(x: Tensor, widths: Sequence[int]) -> Tensor:
+    """Scale every block of columns of every row to one length, so that all embedding spaces count the same.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n, d)
+        Embeddings of the same rows by several encoders, side by side.
+    widths : sequence of int
+        Columns of each space, d in all.
+
+    Returns
+    -------
+    Tensor of shape (n, d)
+        Blocks of length ``1 / sqrt(len(widths))``, rows of length one; a block of zeros stays one.
+    """
+    blocks = [normalize(block, dim=1) for block in torch.split(x, list(widths), dim=1)]
+    return torch.cat(blocks, dim=1) / len(widths) ** 0.5
 
 
 def mean_row(X: np.ndarray) -> np.ndarray:

@@ -1,20 +1,27 @@
 """Neighbours, weighted graphs, communities and k-means starts: what a partition is built from."""
 
+from holdfast.graph.agreement import agreement_graph, neighbour_pairs
 from holdfast.graph.communities import communities, communities_at
 from holdfast.graph.jaccard import adjacency, jaccard_graph, random_walk
 from holdfast.graph.kmeans import kmeans, kmeans_from, kmeans_on_sample
+from holdfast.graph.linkage import closeness_graph, fine_communities, linkage_at
 from holdfast.graph.neighbours import Neighbours, nearest_neighbours, unit_rows
 
 __all__ = [
     "Neighbours",
     "adjacency",
+    "agreement_graph",
+    "closeness_graph",
     "communities",
     "communities_at",
+    "fine_communities",
     "jaccard_graph",
     "kmeans",
     "kmeans_from",
     "kmeans_on_sample",
+    "linkage_at",
     "nearest_neighbours",
+    "neighbour_pairs",
     "random_walk",
     "unit_rows",
 ]

@@ -29,8 +29,8 @@ class _Cut:
         return int(self.useful.sum())
 
 
-def communities(graph: sparse.csr_matrix, resolution: float, seed: int) -> np.ndarray:
-    """Louvain communities at one resolution, visiting the nodes in a seeded random order.
+def communities(graph: sparse.csr_matrix, resolution: float, seed: int | None) -> np.ndarray:
+    """Louvain communities at one resolution, visiting the nodes in a seeded random order or in their own.
 
     Parameters
     ----------
@@ -38,15 +38,15 @@ def communities(graph: sparse.csr_matrix, resolution: float, seed: int) -> np.nd
         Symmetric weights.
     resolution : float
         Higher means more and smaller communities.
-    seed : int
-        Fixes the order in which nodes are visited.
+    seed : int or None
+        Fixes the order in which nodes are visited; None visits them as they stand.
 
     Returns
     -------
     ndarray of shape (n,), int64
         Community numbers from 0.
     """
-    louvain = Louvain(resolution=resolution, shuffle_nodes=True, random_state=seed)
+    louvain = Louvain(resolution=resolution, shuffle_nodes=seed is not None, random_state=seed)
     return np.asarray(louvain.fit_predict(graph), dtype=np.int64)
 
 
@@ -56,7 +56,7 @@ def communities_at(
     *,
     useful_shares: Sequence[float] = (0.25,),
     n_orders: int = 1,
-    seed: int = 0,
+    seed: int | None = 0,
 ) -> list[np.ndarray]:
     """Partitions of a graph into a wanted number of communities, for several random orders of its nodes.
 
@@ -75,8 +75,8 @@ def communities_at(
         partition of its own.
     n_orders : int, default=1
         Orders tried. The order in which Louvain visits the nodes moves its answer by some points.
-    seed : int, default=0
-        Fixes the orders.
+    seed : int or None, default=0
+        Fixes the orders; None takes the nodes as they stand, once.
 
     Returns
     -------
@@ -89,8 +89,8 @@ def communities_at(
     .. [1] Blondel et al., "Fast unfolding of communities in large networks", 2008.
     """
     partitions, guess = [], 1.0
-    for order in range(n_orders):
-        cut_at = cache(partial(communities, graph, seed=seed + order))  # the shares ask for the same cuts
+    for order in [None] if seed is None else range(seed, seed + n_orders):
+        cut_at = cache(partial(communities, graph, seed=order))  # the shares ask for the same cuts
         for share in useful_shares:
             cut = _bisect(cut_at, n_clusters, max(2.0, share * graph.shape[0] / n_clusters), guess)
             guess = cut.resolution

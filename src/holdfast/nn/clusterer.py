@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from holdfast.functional.assignment import student_logits
-from holdfast.functional.geometry import lift
+from holdfast.functional.geometry import lift, unit_blocks
 from holdfast.functional.products import inner_products
 from holdfast.nn.encoders import Encoder
 
@@ -38,6 +38,11 @@ class Preparation(nn.Module):
     assignment : {"cosine", "student"}
     directions : Tensor of shape (r, d), optional
         Orthonormal rows; without them all columns are kept.
+
+    Attributes
+    ----------
+    spaces : tuple of int or None
+        Widths of the blocks of columns that are scaled to one length before anything else.
     """
 
     mean: Tensor
@@ -49,6 +54,7 @@ class Preparation(nn.Module):
     ) -> None:
         super().__init__()
         self.assignment = assignment
+        self.spaces: tuple[int, ...] | None = None
         self.register_buffer("mean", mean)
         self.register_buffer("scale", torch.tensor(scale))
         self.register_buffer("directions", directions)
@@ -63,7 +69,7 @@ class Preparation(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Prepare raw rows (n, d)."""
-        centred = x - self.mean
+        centred = (x if self.spaces is None else unit_blocks(x, self.spaces)) - self.mean
         factor: Tensor = 1 / self.scale
         if self.assignment == "cosine":
             centred = lift(centred, self.scale * math.sqrt(x.shape[1]))

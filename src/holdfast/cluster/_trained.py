@@ -1,0 +1,145 @@
+"""What estimators share whose fitted state a run of deep embedded clustering left."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from abc import abstractmethod
+from dataclasses import asdict, replace
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from sklearn.utils import check_random_state
+
+from holdfast.cluster._base import BaseClusterer, canonical_order
+from holdfast.cluster._count import ClusterCount
+from holdfast.cluster._module import DecConfig, empty_module
+from holdfast.cluster._recipe import DecResult, continue_dec
+from holdfast.cluster._sample import sample_size, training_rows
+from holdfast.exceptions import HoldfastWarning, NotConvergedWarning, ParameterError
+from holdfast.training.threads import within_cpus
+
+__all__ = ["TrainedClusterer", "drawn_seed"]
+
+_NOTABLE = 0.002  # evidence that a model may lose against its start without a word
+
+
+class TrainedClusterer(BaseClusterer):
+    """A clusterer whose module was trained by :mod:`holdfast.cluster._recipe`, and can be trained on."""
+
+    _array_state: ClassVar[tuple[str, ...]] = ("labels_", "probabilities_", "start_labels_")
+    _plain_state: ClassVar[tuple[str, ...]] = (
+        "neighbour_recall_", "start_", "n_iter_", "converged_", "history_", "evidence_",
+    )  # fmt: skip
+
+    @abstractmethod
+    def _config(self, n_clusters: Any, seed: int | None = None) -> DecConfig:
+        """Check every parameter and, where no seed is given, draw one from the random state."""
+
+    def partial_fit(self, X: Any, y: object = None) -> Self:  # noqa: ARG002 - scikit-learn's signature
+        """Train one epoch on the rows of ``X``, from the present state; unfitted, the same as ``fit``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+        y : ignored
+
+        Returns
+        -------
+        self
+            ``labels_`` are those of the rows just given, ``start_labels_`` what they were before; cluster
+            numbers keep their meaning.
+        """
+        if not hasattr(self, "module_"):
+            return self.fit(X)
+        rows = self._check_rows(X, reset=False)
+        config = replace(self._config(self.n_clusters_), max_epochs=1, select="last")
+        self.start_labels_ = self._answer(rows)
+        if len(rows) > 1:
+            with within_cpus():
+                size = sample_size(config.subsample, self.n_clusters_, rows.shape)
+                training = continue_dec(training_rows(rows, size, config.seed), config, self.module_)
+            self.n_iter_ += training.n_iter
+            self.history_ = [*self.history_, *training.history]
+        self.labels_, self.probabilities_ = self._answers(rows)
+        self.cluster_centers_ = self.module_.unit_centres().numpy()
+        return self
+
+    def get_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Offer the fitted state for :func:`holdfast.save`: arrays by name, and plain values."""
+        tensors = {f"module.{name}": value.cpu().numpy() for name, value in self.module_.state_dict().items()}
+        tensors |= {name.rstrip("_"): getattr(self, name) for name in self._array_state}
+        values = {name: getattr(self, name) for name in self._plain_state}
+        count = asdict(self.cluster_count_) if self.cluster_count_ else None
+        return tensors, {"state": values, "cluster_count": count, "n_features_in": self.n_features_in_}
+
+    def set_state(self, tensors: dict[str, np.ndarray], manifest: dict[str, Any]) -> None:
+        """Take the state that :meth:`get_state` offered; for :func:`holdfast.load`."""
+        prefix = "module."
+        weights = {
+            name.removeprefix(prefix): torch.from_numpy(value)
+            for name, value in tensors.items()
+            if name.startswith(prefix)
+        }
+        config, n_features = self._config(len(weights["centres"]), seed=0), int(manifest["n_features_in"])
+        self.module_ = empty_module(config, weights, n_features)
+        for name in self._array_state:
+            setattr(self, name, tensors[name.rstrip("_")])
+        for name in self._plain_state:
+            setattr(self, name, manifest["state"][name])
+        count = manifest["cluster_count"]
+        self.cluster_count_ = ClusterCount(**count) if count else None
+        self.n_features_in_ = n_features
+        self.n_clusters_ = len(self.module_.centres)
+        self.cluster_centers_ = self.module_.unit_centres().numpy()
+
+    def _take(self, result: DecResult, X: np.ndarray) -> None:
+        """Give the clusters their canonical numbers and set every fitted attribute."""
+        module, training = result.module, result.training
+        self.module_ = module
+        begun = copy.deepcopy(module)
+        begun.load_state_dict(result.begun)
+        found, earlier = self._answer_by([module, begun], X).T
+        order = canonical_order(found, module.unit_centres().numpy())
+        module.reorder(torch.from_numpy(order))
+        self.start_ = result.start
+        self.labels_, self.probabilities_ = self._answers(X)
+        self.start_labels_ = np.argsort(order)[earlier]
+        self.cluster_centers_ = module.unit_centres().numpy()
+        self.neighbour_recall_ = result.recall
+        self.n_clusters_ = len(order)
+        self.n_iter_ = training.n_iter
+        self.converged_ = training.converged
+        self.history_ = training.history
+        self.evidence_ = result.evidence
+        self._warn(result)
+
+    def _warn(self, result: DecResult) -> None:
+        """Say what the user should know of a fit that ended early or could not hold its start."""
+        training, lost = result.training, result.evidence[result.start] - result.evidence["result"]
+        name = type(self).__name__
+        if not training.converged and self.max_epochs > 0:
+            trouble = training.history[-1]["reason"] or "with labels still changing; raise max_epochs or tol"
+            message = f"{name} stopped after {training.n_iter} of max_epochs={self.max_epochs}, {trouble}."
+            warnings.warn(message, NotConvergedWarning, stacklevel=5)
+        if lost > _NOTABLE and self.select == "evidence":
+            message = (
+                f"{name} could not hold all of its {result.start} start, which had {lost:.3f} more evidence; "
+                "raise pretrain_epochs or hidden_dims[0]."
+            )
+            warnings.warn(message, HoldfastWarning, stacklevel=5)
+        if (used := len(np.unique(self.labels_))) < self.n_clusters_:
+            message = f"only {used} of {self.n_clusters_} clusters have members; ask for fewer clusters."
+            warnings.warn(message, HoldfastWarning, stacklevel=5)
+
+
+def drawn_seed(state: Any) -> int:
+    """Draw a seed from what a user gave as ``random_state``."""
+    try:
+        random: np.random.RandomState = check_random_state(state)
+    except ValueError as error:
+        raise ParameterError(
+            f"random_state must be None, an integer from 0 to 2**32 - 1 or a RandomState, not {state!r}."
+        ) from error
+    return int(random.randint(2**31 - 1))
