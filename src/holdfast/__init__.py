@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from holdfast.cluster import DEC, IDEC, ClusterCount, estimate_n_clusters
+    from holdfast.cluster import DEC, IDEC, ClusterCount, ConsensusClustering, estimate_n_clusters
     from holdfast.embedding import Embedder
     from holdfast.io import Embeddings, read_embeddings, write_embeddings
     from holdfast.persistence import load, save
@@ -23,6 +23,7 @@ __all__ = [
     "DEC",
     "IDEC",
     "ClusterCount",
+    "ConsensusClustering",
     "ConvergenceMonitor",
     "Embedder",
     "Embeddings",
@@ -39,6 +40,7 @@ __all__ = [
 
 _HOME = {
     "ClusterCount": "holdfast.cluster",
+    "ConsensusClustering": "holdfast.cluster",
     "ConvergenceMonitor": "holdfast.training",
     "DEC": "holdfast.cluster",
     "Embedder": "holdfast.embedding",

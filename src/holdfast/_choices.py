@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["DEC_CHOICES", "METHODS", "RIVALS"]
+__all__ = ["DEC_CHOICES", "MEMBER_KINDS", "METHODS", "PRESETS", "RIVALS"]
 
 METHODS = {"dec": "DEC", "idec": "IDEC"}
 """Estimators: the name on the command line, and the class of that name in ``holdfast``."""
@@ -26,3 +26,9 @@ DEC_CHOICES = {
     "precision": ("float32", "relaxed"),
 }
 """What DEC's parameters may be."""
+
+PRESETS = ("full", "fast")
+"""How much work a consensus may be."""
+
+MEMBER_KINDS = ("kmeans", "graph", "linkage", "temi", "dec")
+"""Kinds of members that vote in a consensus, in the order they are made."""

@@ -6,7 +6,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any
 
-from holdfast.cluster import DEC, IDEC
+from holdfast.cluster import DEC, IDEC, ConsensusClustering
 from holdfast.cluster._base import BaseClusterer
 from holdfast.exceptions import InputError, ModelFileError, ParameterError
 from holdfast.io.tensors import load_tensors, save_tensors
@@ -14,7 +14,11 @@ from holdfast.training.batches import resolve_device
 
 __all__ = ["load", "save"]
 
-_ESTIMATORS: dict[str, type[BaseClusterer]] = {"DEC": DEC, "IDEC": IDEC}
+_ESTIMATORS: dict[str, type[BaseClusterer]] = {
+    "ConsensusClustering": ConsensusClustering,
+    "DEC": DEC,
+    "IDEC": IDEC,
+}
 
 
 def save(model: BaseClusterer, folder: str | Path) -> None:

@@ -1,7 +1,8 @@
 """Estimators: scikit-learn clusterers, one file a family."""
 
+from holdfast.cluster._consensus import ConsensusClustering
 from holdfast.cluster._count import ClusterCount, estimate_n_clusters
 from holdfast.cluster._dec import DEC
 from holdfast.cluster._idec import IDEC
 
-__all__ = ["DEC", "IDEC", "ClusterCount", "estimate_n_clusters"]
+__all__ = ["DEC", "IDEC", "ClusterCount", "ConsensusClustering", "estimate_n_clusters"]

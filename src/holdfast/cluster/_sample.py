@@ -16,13 +16,15 @@ _MOST_BYTES = 1 << 30  # of rows that are copied for their type alone
 _HASHED_ROWS = 4_096
 
 
-def sample_size(subsample: int | Literal["auto"] | None, n_clusters: int, shape: tuple[int, ...]) -> int:
+def sample_size(
+    subsample: int | Literal["auto"] | None, n_clusters: int, shape: tuple[int, ...], usual: int = _ROWS
+) -> int:
     """Resolve the parameter `subsample` for rows of shape (n, d); no fewer rows than clusters."""
     n, d = shape
     if subsample is None:
         return n
     if subsample == "auto":
-        wanted = max(_ROWS, _ROWS_A_CLUSTER * n_clusters)
+        wanted = max(usual, _ROWS_A_CLUSTER * n_clusters)
         return min(n, wanted, max(_SAMPLE_BYTES // (4 * d), _LEAST_ROWS_A_CLUSTER * n_clusters))
     return min(n, max(subsample, n_clusters))
 

@@ -21,7 +21,16 @@ from holdfast.graph import (
 )
 from holdfast.io.mapped import release, take_rows
 
-__all__ = ["Judge", "Start", "find_neighbours", "graph_start", "kmeans_start", "published_kmeans_start"]
+__all__ = [
+    "Judge",
+    "Start",
+    "View",
+    "find_neighbours",
+    "graph_start",
+    "kmeans_start",
+    "leading",
+    "published_kmeans_start",
+]
 
 _ORDERS = 5  # the order of the nodes alone moves a graph partition by a few points
 _USEFUL_SHARES = (0.25, 0.1)  # even sizes are likelier, small clusters possible: the evidence decides
@@ -108,7 +117,7 @@ def kmeans_start(
     found = [
         start
         for view in _views(X)
-        for start in _restarts(_leading(X, view, seed), judge, n_clusters, n_init, seed, worthwhile)
+        for start in _restarts(leading(X, view, seed), judge, n_clusters, n_init, seed, worthwhile)
     ]
     return max(found, key=lambda start: start.evidence)
 
@@ -133,7 +142,7 @@ def _restarts(
 
 def published_kmeans_start(Z: np.ndarray, judge: Judge, n_clusters: int, *, n_init: int, seed: int) -> Start:
     """k-means on latent rows (n, d_z) as they are, the restart of least inertia: as DEC was published."""
-    rows = _leading(Z, _as_float32, seed)
+    rows = leading(Z, _as_float32, seed)
     labels, _ = kmeans_on_sample(rows, n_clusters, sample_size=_RESTARTED_WHOLE, n_init=n_init, seed=seed)
     return Start("kmeans", labels, judge(labels))
 
@@ -156,7 +165,7 @@ def _as_float32(rows: np.ndarray) -> np.ndarray:
     return np.asarray(rows, dtype=np.float32)
 
 
-def _leading(X: np.ndarray, view: View, seed: int) -> np.ndarray:
+def leading(X: np.ndarray, view: View, seed: int) -> np.ndarray:
     """Rows of a view on their leading directions, where k-means loses nothing and is several times faster.
 
     Made block by block, so that no copy of wide rows is.

@@ -55,7 +55,8 @@ def unit_blocks(x: Tensor, widths: Sequence[int]) -> Tensor:
         Blocks of length ``1 / sqrt(len(widths))``, rows of length one; a block of zeros stays one.
     """
     blocks = [normalize(block, dim=1) for block in torch.split(x, list(widths), dim=1)]
-    return torch.cat(blocks, dim=1) / len(widths) ** 0.5
+    joined: Tensor = torch.cat(blocks, dim=1) / len(widths) ** 0.5
+    return joined
 
 
 def mean_row(X: np.ndarray) -> np.ndarray:

@@ -1,0 +1,145 @@
+"""From rows to a consensus: views, members, votes. No estimator, no files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from holdfast.cluster._members import Member, graph_members, head_members, kmeans_members, linkage_members
+from holdfast.cluster._module import DecConfig
+from holdfast.cluster._recipe import refine
+from holdfast.cluster._start import Judge, Start
+from holdfast.cluster._views import MOST_NEIGHBOURS, GraphView, View, make_views
+from holdfast.cluster._votes import Panel, Verdict
+from holdfast.evidence import STRUCTURE_NEIGHBOURS, neighbourhood_size, structure
+from holdfast.graph import Neighbours, jaccard_graph, neighbour_pairs
+from holdfast.training.callbacks import tell
+
+__all__ = ["Consensus", "form_consensus", "form_fast_consensus"]
+
+_DEC_EPOCHS = 15  # a member among many need not be perfect
+_DEC_WARM_EPOCHS = 10
+_FAST_NEIGHBOURS = 15
+
+
+@dataclass(frozen=True, eq=False)
+class Consensus:
+    """A partition and what it stands on.
+
+    Attributes
+    ----------
+    labels : ndarray of shape (n,), int64
+    neighbours : Neighbours
+        Of the rows, as many as are meaningful.
+    judge : callable
+        Scores labels (n,) by structure.
+    panel : Panel
+    verdict : Verdict
+    """
+
+    labels: np.ndarray
+    neighbours: Neighbours
+    judge: Judge
+    panel: Panel
+    verdict: Verdict
+
+
+def form_consensus(
+    X: np.ndarray, config: DecConfig, widths: tuple[int, ...], kinds: Collection[str]
+) -> Consensus:
+    """Make members of the kinds asked for, and let them vote.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, d), float32
+        In an order that does not depend on the one they were given in.
+    config : DecConfig
+        Number of clusters, seed, and how the member that is trained is trained.
+    widths : tuple of int
+        Columns of each embedding space.
+    kinds : collection of {"kmeans", "graph", "linkage", "temi", "dec"}
+
+    Returns
+    -------
+    Consensus
+    """
+    k = config.n_clusters
+    views = make_views(X, widths, _meaningful(len(X), k, MOST_NEIGHBOURS), config.seed)
+    forming = _Forming(X, config, views)
+    members: list[Member] = []
+    for done, kind in enumerate(kinds):
+        members += forming.make(kind)
+        tell("members", done + 1, len(kinds) + 1, {})
+    consensus = forming.settle(members)
+    tell("members", len(kinds) + 1, len(kinds) + 1, {})
+    return consensus
+
+
+def form_fast_consensus(X: np.ndarray, config: DecConfig) -> Consensus:
+    """Cut one graph by communities and by linkage, and take what has more structure."""
+    k = config.n_clusters
+    views = [make_views(X, (X.shape[1],), _meaningful(len(X), k, _FAST_NEIGHBOURS), config.seed)[-1]]
+    forming = _Forming(X, config, views)
+    return forming.settle([*graph_members(views, k, None), *linkage_members(views, k)])
+
+
+def _meaningful(n_rows: int, n_clusters: int, most: int) -> int:
+    """Neighbours to ask for: no more than half the mean cluster size, but at least 2."""
+    return int(np.clip(n_rows // (2 * n_clusters), 2, most))
+
+
+class _Forming:
+    """An ensemble in the making: its views, and the graph that everything is judged on."""
+
+    def __init__(self, X: np.ndarray, config: DecConfig, views: list[View]) -> None:
+        main = views[-1]
+        if not isinstance(main, GraphView):
+            raise TypeError("the last view must have neighbours")
+        self.X, self.config, self.views, self.main = X, config, views, main
+        self._k = config.n_clusters
+        self._graph = jaccard_graph(main.neighbours.first(STRUCTURE_NEIGHBOURS))
+        self._kmeans: list[Member] | None = None
+        self._heads: list[Member] = []
+
+    def make(self, kind: str) -> list[Member]:
+        """Make the members of one kind."""
+        makers: dict[str, Callable[[], Iterator[Member] | list[Member]]] = {
+            "kmeans": self._kmeans_members,
+            "graph": lambda: graph_members(self.views, self._k, self.config.seed),
+            "linkage": lambda: linkage_members(self.views, self._k),
+            "temi": self._head_members,
+            "dec": self._trained_members,
+        }
+        return list(makers[kind]())
+
+    def settle(self, members: list[Member]) -> Consensus:
+        """Let members vote."""
+        panel = Panel(members, self._graph, self._k)
+        graphs = [view for view in self.views if isinstance(view, GraphView)]
+        verdict = panel.settle(neighbour_pairs(view.neighbours for view in graphs))
+        near = self.main.neighbours.first(neighbourhood_size(len(self.X), self._k))
+        return Consensus(verdict.labels, near, panel.structure, panel, verdict)
+
+    def _kmeans_members(self) -> list[Member]:
+        if self._kmeans is None:
+            self._kmeans = list(kmeans_members(self.views, self._k, self.config.seed))
+        return self._kmeans
+
+    def _head_members(self) -> list[Member]:
+        starts = [member for member in self._kmeans_members() if member.name.endswith("start 1")]
+        starts = [member for member in starts if not member.name.startswith("raw")]
+        self._heads = list(head_members(self.main, starts, self._k, self.config.seed))
+        return self._heads
+
+    def _trained_members(self) -> list[Member]:
+        """Train on from the k-means member or head of most structure."""
+        judge = partial(structure, graph=self._graph, n_clusters=self._k)
+        start = max([*self._kmeans_members(), *self._heads], key=lambda member: judge(member.labels))
+        config = replace(self.config, pretrain_epochs=_DEC_WARM_EPOCHS, max_epochs=_DEC_EPOCHS)
+        near = self.main.neighbours.first(neighbourhood_size(len(self.X), self._k))
+        begun = Start(start.name, start.labels, judge(start.labels))
+        _, labels = refine(self.X, config, begun, near, judge)
+        return [Member("DEC", f"from {start.kind} on {start.name}", labels)]

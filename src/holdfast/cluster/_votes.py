@@ -1,0 +1,124 @@
+"""How the members of an ensemble vote, and what they agree on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from holdfast.cluster._members import Member, fine_enough
+from holdfast.evidence import Evidence, structure
+from holdfast.functional.matching import contingency
+from holdfast.functional.mutual import normalised_mutual_information
+from holdfast.graph import agreement_graph, communities_at, fine_communities, linkage_at
+
+__all__ = ["Panel", "Verdict"]
+
+_ALLIES = 12  # members whose agreement counts for one: its own kind, and then some
+_SUPPORT_WEIGHT = 0.5
+_STRICT = 0.03  # of score: a member this far behind the best has a vote e times as light
+_MILD = 0.05  # the same where no one leads
+_NEAR = 0.15  # of mutual information: the same for one this far from the leading member
+_TOGETHER = 0.01  # of score, for what several members made: they smooth each other's mistakes
+
+
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """What an ensemble settled on.
+
+    Attributes
+    ----------
+    labels : ndarray of shape (n,), int64
+    name : str
+        ``"best member"``, or how the votes were counted.
+    scores : dict of str to float
+        Of every candidate.
+    weights : ndarray of shape (m,)
+        Share of each member in what was settled on, or, if that was one member, in the strict count.
+    """
+
+    labels: np.ndarray
+    name: str
+    scores: dict[str, float]
+    weights: np.ndarray
+
+
+class Panel:
+    """Judges partitions by structure and by the support of a set of members.
+
+    Parameters
+    ----------
+    members : sequence of Member
+    graph : csr_matrix of shape (n, n)
+        Near neighbours, for :func:`holdfast.evidence.structure`.
+    n_clusters : int
+    """
+
+    def __init__(self, members: Sequence[Member], graph: sparse.csr_matrix, n_clusters: int) -> None:
+        self.members = list(members)
+        self._graph = graph
+        self._n_clusters = n_clusters
+        self.likeness = np.array([[self._alike(one, other) for other in members] for one in members])
+        self.structures = np.array([self.structure(member.labels).value for member in members])
+        # The member itself, at a likeness of 1, is none of its allies.
+        self.supports = np.sort(self.likeness, axis=1)[:, :-1][:, -_ALLIES:].mean(axis=1)
+        self.scores = self.structures + _SUPPORT_WEIGHT * self.supports
+
+    def structure(self, labels: np.ndarray) -> Evidence:
+        """Score labels (n,) by the graph alone."""
+        return structure(labels, self._graph, self._n_clusters)
+
+    def score(self, labels: np.ndarray) -> float:
+        """Score labels (n,) that are no member's: structure and the support of the members."""
+        one = Member("", "", labels)
+        likeness = np.sort([self._alike(one, other) for other in self.members])
+        return self.structure(labels).value + _SUPPORT_WEIGHT * float(likeness[-_ALLIES:].mean())
+
+    def settle(self, pairs: tuple[np.ndarray, np.ndarray]) -> Verdict:
+        """Let the members vote on pairs of neighbours; return the candidate of highest score.
+
+        Candidates are the best member; what communities and linkage find in the agreement of the members
+        near it; and what communities find in that of all, good ones counting more.
+
+        Parameters
+        ----------
+        pairs : tuple of ndarray
+            Two arrays of row numbers.
+
+        Returns
+        -------
+        Verdict
+        """
+        best = int(self.scores.argmax())
+        behind = self.scores - self.scores[best]
+        near = np.exp(behind / _STRICT + (self.likeness[best] - 1) / _NEAR)
+        mild = np.exp(behind / _MILD)
+        candidates = {"best member": (self.members[best].labels, near)}
+        scores = {"best member": float(self.scores[best])}
+        for name, labels, weights in self._counts(near, mild, pairs):
+            candidates[name] = labels, weights
+            scores[name] = self.score(labels) + _TOGETHER
+        name = max(scores, key=lambda name: scores[name])
+        labels, weights = candidates[name]
+        return Verdict(labels, name, scores, weights / weights.sum())
+
+    def _counts(
+        self, near: np.ndarray, mild: np.ndarray, pairs: tuple[np.ndarray, np.ndarray]
+    ) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+        partitions, k = [member.labels for member in self.members], self._n_clusters
+        graph = agreement_graph(partitions, near, pairs)
+        groups = fine_communities(graph, fine_enough(graph.shape[0], k), None)
+        yield "consensus around the best", communities_at(graph, k, seed=None)[0], near
+        if groups.max() + 1 >= k:
+            yield "linked consensus around the best", linkage_at(graph, groups, k), near
+        yield (
+            "consensus of all",
+            communities_at(agreement_graph(partitions, mild, pairs), k, seed=None)[0],
+            mild,
+        )
+
+    def _alike(self, one: Member, other: Member) -> float:
+        shape = (int(one.labels.max()) + 1, int(other.labels.max()) + 1)
+        return normalised_mutual_information(contingency(one.labels, other.labels, shape))
