@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["DEC_CHOICES", "MEMBER_KINDS", "METHODS", "PRESETS", "RIVALS"]
 
-METHODS = {"dec": "DEC", "idec": "IDEC"}
+METHODS = {"consensus": "ConsensusClustering", "dec": "DEC", "idec": "IDEC"}
 """Estimators: the name on the command line, and the class of that name in ``holdfast``."""
 
 RIVALS = {

@@ -21,7 +21,7 @@ from holdfast.graph import Neighbours
 
 __all__ = [
     "ENTROPY_WEIGHT",
-    "STRUCTURE_NEIGHBOURS",
+    "STRUCTURE_SHARES",
     "Evidence",
     "evidence",
     "neighbourhood_size",
@@ -31,8 +31,8 @@ __all__ = [
 ENTROPY_WEIGHT = 1.25  # between 1.0 and 1.5 the pick hardly changes over 22 data sets
 _MOST_NEIGHBOURS = 15
 
-STRUCTURE_NEIGHBOURS = 5
-"""Neighbours in the graph for :func:`structure`: more of them reach into other clusters."""
+STRUCTURE_SHARES = {5: 0.75, 15: 0.25}
+"""Share of the weight in the graph for :func:`structure`, by the neighbours of a Jaccard graph."""
 _BALANCE_WEIGHT = 0.375  # of the entropy beside modularity; .25 to .5 are as good over 32 data sets
 
 
@@ -105,9 +105,9 @@ def structure(labels: np.ndarray, graph: sparse.csr_matrix, n_clusters: int) -> 
         Q = \frac{1}{2m} \sum_{ij} w_{ij} [c_i = c_j] - \sum_j \left(\frac{d_j}{2m}\right)^2
 
     with *Q* Newman's modularity [1]_ (:math:`d_j` the weight at the nodes of cluster *j*, :math:`2m` that at
-    all) and *H* the entropy of the cluster sizes, as in :func:`evidence`. On Jaccard graphs of five
-    neighbours it ranks partitions by k-means, communities, linkage and trained heads better than agreement
-    among fifteen neighbours does.
+    all) and *H* the entropy of the cluster sizes, as in :func:`evidence`. On Jaccard graphs of few
+    neighbours (:data:`STRUCTURE_SHARES`) it ranks partitions by k-means, communities, linkage and trained
+    heads better than agreement among fifteen neighbours does.
 
     Parameters
     ----------

@@ -115,6 +115,7 @@ class ConsensusClustering(TrainedClusterer):
     """
 
     _plain_state: ClassVar[tuple[str, ...]] = (*TrainedClusterer._plain_state, "members_", "consensus_")
+    _to_hold_more: ClassVar[str] = "take more rows (subsample) or fewer clusters"
 
     def __init__(
         self,
@@ -205,8 +206,8 @@ class ConsensusClustering(TrainedClusterer):
 
     def _config(self, n_clusters: Any, seed: int | None = None) -> DecConfig:
         check_choice("preset", self.preset, PRESETS)
-        if isinstance(self.members, str) or not self.members:
-            raise ParameterError(f"members must be a sequence of kinds, not {self.members!r}.")
+        if not isinstance(self.members, tuple | list) or not self.members:
+            raise ParameterError(f"members must be a tuple of kinds, not {self.members!r}.")
         for kind in self.members:
             check_choice("members", kind, MEMBER_KINDS)
         check_float("min_confidence", self.min_confidence, 0, 1)
@@ -221,8 +222,10 @@ class ConsensusClustering(TrainedClusterer):
         """Check the widths of the spaces against the columns there are; one space is none."""
         if self.spaces is None:
             return None
-        if isinstance(self.spaces, str) or not np.iterable(self.spaces):
-            raise ParameterError(f"spaces must be widths, such as (768, 512), not {self.spaces!r}.")
+        if not isinstance(self.spaces, tuple | list):
+            raise ParameterError(
+                f"spaces must be a tuple of widths, such as (768, 512), not {self.spaces!r}."
+            )
         widths = tuple(check_int("spaces", width, 1) for width in self.spaces)
         d = getattr(self, "n_features_in_", sum(widths))
         if sum(widths) != d:

@@ -267,6 +267,10 @@ class DEC(TrainedClusterer):
         }
         return DecConfig(**given, gamma=self._gamma(), spaces=None, seed=seed)
 
+    @property
+    def _keeps_best(self) -> bool:
+        return self.select == "evidence"
+
     def _gamma(self) -> float | None:
         """Weight of the clustering loss beside a reconstruction; None where nothing is reconstructed."""
         return None

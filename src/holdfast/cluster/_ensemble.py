@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
+from scipy import sparse
 
 from holdfast.cluster._members import Member, graph_members, head_members, kmeans_members, linkage_members
 from holdfast.cluster._module import DecConfig
@@ -14,7 +15,7 @@ from holdfast.cluster._recipe import refine
 from holdfast.cluster._start import Judge, Start
 from holdfast.cluster._views import MOST_NEIGHBOURS, GraphView, View, make_views
 from holdfast.cluster._votes import Panel, Verdict
-from holdfast.evidence import STRUCTURE_NEIGHBOURS, neighbourhood_size, structure
+from holdfast.evidence import STRUCTURE_SHARES, neighbourhood_size, structure
 from holdfast.graph import Neighbours, jaccard_graph, neighbour_pairs
 from holdfast.training.callbacks import tell
 
@@ -100,7 +101,7 @@ class _Forming:
             raise TypeError("the last view must have neighbours")
         self.X, self.config, self.views, self.main = X, config, views, main
         self._k = config.n_clusters
-        self._graph = jaccard_graph(main.neighbours.first(STRUCTURE_NEIGHBOURS))
+        self._graph = _judging_graph(views)
         self._kmeans: list[Member] | None = None
         self._heads: list[Member] = []
 
@@ -143,3 +144,17 @@ class _Forming:
         begun = Start(start.name, start.labels, judge(start.labels))
         _, labels = refine(self.X, config, begun, near, judge)
         return [Member("DEC", f"from {start.kind} on {start.name}", labels)]
+
+
+def _judging_graph(views: list[View]) -> sparse.csr_matrix:
+    """Add the Jaccard graphs of all views and neighbour counts, each scaled to a total weight of its own."""
+    total: sparse.csr_matrix | None = None
+    for view in views:
+        if isinstance(view, GraphView):
+            for k, share in STRUCTURE_SHARES.items():
+                graph = jaccard_graph(view.neighbours.first(k))
+                graph.data *= share / max(float(graph.data.sum(dtype=np.float64)), np.finfo(np.float32).tiny)
+                total = graph if total is None else total + graph
+    if total is None:
+        raise TypeError("no view has neighbours")
+    return total.tocsr()

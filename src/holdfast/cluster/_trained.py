@@ -32,6 +32,12 @@ class TrainedClusterer(BaseClusterer):
     _plain_state: ClassVar[tuple[str, ...]] = (
         "neighbour_recall_", "start_", "n_iter_", "converged_", "history_", "evidence_",
     )  # fmt: skip
+    _to_hold_more: ClassVar[str] = "raise pretrain_epochs or hidden_dims[0]"
+
+    @property
+    def _keeps_best(self) -> bool:
+        """Whether a fit returns the state of most evidence, and so should have at least its start's."""
+        return True
 
     @abstractmethod
     def _config(self, n_clusters: Any, seed: int | None = None) -> DecConfig:
@@ -119,16 +125,13 @@ class TrainedClusterer(BaseClusterer):
         """Say what the user should know of a fit that ended early or could not hold its start."""
         training, lost = result.training, result.evidence[result.start] - result.evidence["result"]
         name = type(self).__name__
-        if not training.converged and self.max_epochs > 0:
+        if training.history and not training.converged:
             trouble = training.history[-1]["reason"] or "with labels still changing; raise max_epochs or tol"
             message = f"{name} stopped after {training.n_iter} of max_epochs={self.max_epochs}, {trouble}."
             warnings.warn(message, NotConvergedWarning, stacklevel=5)
-        if lost > _NOTABLE and self.select == "evidence":
-            message = (
-                f"{name} could not hold all of its {result.start} start, which had {lost:.3f} more evidence; "
-                "raise pretrain_epochs or hidden_dims[0]."
-            )
-            warnings.warn(message, HoldfastWarning, stacklevel=5)
+        if lost > _NOTABLE and self._keeps_best:
+            lost_text = f"{name} could not hold all of its {result.start} start, which had {lost:.3f} more"
+            warnings.warn(f"{lost_text} evidence; {self._to_hold_more}.", HoldfastWarning, stacklevel=5)
         if (used := len(np.unique(self.labels_))) < self.n_clusters_:
             message = f"only {used} of {self.n_clusters_} clusters have members; ask for fewer clusters."
             warnings.warn(message, HoldfastWarning, stacklevel=5)

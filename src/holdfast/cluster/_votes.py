@@ -18,8 +18,8 @@ __all__ = ["Panel", "Verdict"]
 
 _ALLIES = 12  # members whose agreement counts for one: its own kind, and then some
 _SUPPORT_WEIGHT = 0.5
-_STRICT = 0.03  # of score: a member this far behind the best has a vote e times as light
-_MILD = 0.05  # the same where no one leads
+_STRICT = 0.05  # of score: a member this far behind the best has a vote e times as light
+_MILD = 0.1  # the same where no one leads
 _NEAR = 0.15  # of mutual information: the same for one this far from the leading member
 _TOGETHER = 0.01  # of score, for what several members made: they smooth each other's mistakes
 

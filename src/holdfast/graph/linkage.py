@@ -10,8 +10,8 @@ from holdfast.graph.neighbours import Neighbours
 
 __all__ = ["closeness_graph", "fine_communities", "linkage_at"]
 
-_START_RESOLUTION, _FINER, _COARSER, _TRIES = 64.0, 4.0, 3.0, 6
-_TOO_MANY = 4  # times the communities asked for
+_START_RESOLUTION, _FINER, _COARSER, _TRIES = 64.0, 4.0, 2.0, 6
+_TOO_MANY = 3  # times the communities asked for
 
 
 def closeness_graph(neighbours: Neighbours) -> sparse.csr_matrix:
@@ -54,7 +54,7 @@ def fine_communities(graph: sparse.csr_matrix, at_least: int, seed: int | None) 
     graph : csr_matrix of shape (n, n)
         Symmetric weights.
     at_least : int
-        Communities wanted; up to four times as many are as good.
+        Communities wanted; up to three times as many are as good.
     seed : int or None
         Order of the nodes, as for :func:`communities`.
 
@@ -167,7 +167,8 @@ class _Merger:
         self._affinity[gone] = self._affinity[:, gone] = -1.0
         nearer = row > self._best
         self._best[nearer], self._nearest[nearer] = row[nearer], kept
-        stale = np.flatnonzero((self._nearest == kept) | (self._nearest == gone) | self._gone)
+        self._best[self._gone], self._nearest[self._gone] = -1.0, -1
+        stale = np.flatnonzero((self._nearest == kept) | (self._nearest == gone))
         stale = np.union1d(stale, [kept])
         self._nearest[stale] = self._affinity[stale].argmax(axis=1)
         self._best[stale] = self._affinity[stale, self._nearest[stale]]
