@@ -37,9 +37,9 @@ class ConsensusClustering(TrainedClusterer):
     [2]_ of Jaccard graphs, for several numbers of neighbours and orders of the rows; linear heads that learn
     to put neighbours together (TEMI [3]_); and :class:`DEC` with its neighbour term. Each is judged, without
     labels, by its structure on a graph of near neighbours (:func:`holdfast.evidence.structure`) and by how
-    much the members most like it agree. Weighted by both, and by how near they are to the best, the members
-    vote on pairs of neighbours [4]_; communities and linkage cut the graph of votes. The best of these
-    candidates and of the members is taught to one module, which is then trained on while that adds
+    much the members most like it agree. Weighted by both, the members vote on pairs of neighbours [4]_: once
+    those near the best member, once all, each kind having the same say. Linkage and communities cut the two
+    graphs of votes; the better of these cuts, or the best member, is taught to one module, which is then trained on while that adds
     structure. Clusters may be of any size.
 
     The result depends on what the rows hold, not on the order they come in (equal rows aside).

@@ -16,12 +16,12 @@ from holdfast.graph import agreement_graph, communities_at, fine_communities, li
 
 __all__ = ["Panel", "Verdict"]
 
-_ALLIES = 12  # members whose agreement counts for one: its own kind, and then some
+_ALLIES = 20  # members whose agreement counts for one: its own kind, and then some
 _SUPPORT_WEIGHT = 0.5
-_STRICT = 0.05  # of score: a member this far behind the best has a vote e times as light
-_MILD = 0.1  # the same where no one leads
-_NEAR = 0.15  # of mutual information: the same for one this far from the leading member
-_TOGETHER = 0.01  # of score, for what several members made: they smooth each other's mistakes
+_STRICT = 0.05  # of score: around the best, a member this far behind it has a vote e times as light
+_NEAR = 0.15  # of mutual information: the same for one this far from the best
+_MILD = 0.15  # of score: the same where all vote
+_TOGETHER = 0.008  # of score, for what all made: kinds smooth each other's mistakes, which no score sees
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +62,9 @@ class Panel:
         self._n_clusters = n_clusters
         self.likeness = np.array([[self._alike(one, other) for other in members] for one in members])
         self.structures = np.array([self.structure(member.labels).value for member in members])
-        # The member itself, at a likeness of 1, is none of its allies.
-        self.supports = np.sort(self.likeness, axis=1)[:, :-1][:, -_ALLIES:].mean(axis=1)
+        # The member itself, at a likeness of 1, is none of its allies, unless there is no other.
+        others = np.sort(self.likeness, axis=1)[:, : max(len(members) - 1, 1)]
+        self.supports = others[:, -_ALLIES:].mean(axis=1)
         self.scores = self.structures + _SUPPORT_WEIGHT * self.supports
 
     def structure(self, labels: np.ndarray) -> Evidence:
@@ -79,8 +80,8 @@ class Panel:
     def settle(self, pairs: tuple[np.ndarray, np.ndarray]) -> Verdict:
         """Let the members vote on pairs of neighbours; return the candidate of highest score.
 
-        Candidates are the best member; what communities and linkage find in the agreement of the members
-        near it; and what communities find in that of all, good ones counting more.
+        Candidates are the best member; what linkage finds in the agreement of the members near it; and what
+        communities find in the agreement of all, each kind having the same say.
 
         Parameters
         ----------
@@ -94,30 +95,33 @@ class Panel:
         best = int(self.scores.argmax())
         behind = self.scores - self.scores[best]
         near = np.exp(behind / _STRICT + (self.likeness[best] - 1) / _NEAR)
-        mild = np.exp(behind / _MILD)
         candidates = {"best member": (self.members[best].labels, near)}
         scores = {"best member": float(self.scores[best])}
-        for name, labels, weights in self._counts(near, mild, pairs):
+        for name, labels, weights, bonus in self._counts(near, self._equal_say(behind), pairs):
             candidates[name] = labels, weights
-            scores[name] = self.score(labels) + _TOGETHER
+            scores[name] = self.score(labels) + bonus
         name = max(scores, key=lambda name: scores[name])
         labels, weights = candidates[name]
         return Verdict(labels, name, scores, weights / weights.sum())
 
+    def _equal_say(self, behind: np.ndarray) -> np.ndarray:
+        """Weight members (m,) by score, as many as a kind may have."""
+        _, kind, count = np.unique(
+            [member.kind for member in self.members], return_inverse=True, return_counts=True
+        )
+        return np.exp(behind / _MILD) / count[kind]
+
     def _counts(
         self, near: np.ndarray, mild: np.ndarray, pairs: tuple[np.ndarray, np.ndarray]
-    ) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    ) -> Iterator[tuple[str, np.ndarray, np.ndarray, float]]:
+        """Count the votes: name, labels, weights of the members, and what is added to the score."""
         partitions, k = [member.labels for member in self.members], self._n_clusters
         graph = agreement_graph(partitions, near, pairs)
         groups = fine_communities(graph, fine_enough(graph.shape[0], k), None)
-        yield "consensus around the best", communities_at(graph, k, seed=None)[0], near
         if groups.max() + 1 >= k:
-            yield "linked consensus around the best", linkage_at(graph, groups, k), near
-        yield (
-            "consensus of all",
-            communities_at(agreement_graph(partitions, mild, pairs), k, seed=None)[0],
-            mild,
-        )
+            yield "consensus around the best", linkage_at(graph, groups, k), near, 0.0
+        graph = agreement_graph(partitions, mild, pairs)
+        yield "consensus of all", communities_at(graph, k, seed=None)[0], mild, _TOGETHER
 
     def _alike(self, one: Member, other: Member) -> float:
         shape = (int(one.labels.max()) + 1, int(other.labels.max()) + 1)

@@ -46,6 +46,8 @@ def communities(graph: sparse.csr_matrix, resolution: float, seed: int | None) -
     ndarray of shape (n,), int64
         Community numbers from 0.
     """
+    if graph.nnz == 0:  # which scikit-network refuses
+        return np.arange(graph.shape[0])
     louvain = Louvain(resolution=resolution, shuffle_nodes=seed is not None, random_state=seed)
     return np.asarray(louvain.fit_predict(graph), dtype=np.int64)
 
