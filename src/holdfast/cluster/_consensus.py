@@ -39,8 +39,8 @@ class ConsensusClustering(TrainedClusterer):
     labels, by its structure on a graph of near neighbours (:func:`holdfast.evidence.structure`) and by how
     much the members most like it agree. Weighted by both, the members vote on pairs of neighbours [4]_: once
     those near the best member, once all, each kind having the same say. Linkage and communities cut the two
-    graphs of votes; the better of these cuts, or the best member, is taught to one module, which is then trained on while that adds
-    structure. Clusters may be of any size.
+    graphs of votes; the better of these cuts, or the best member, is taught to one module, which is then
+    trained on while that adds structure. Clusters may be of any size.
 
     The result depends on what the rows hold, not on the order they come in (equal rows aside).
 
