@@ -127,7 +127,7 @@ OPTIONS = {
     ("--n-clusters", "many"): "--n-clusters must be auto or a whole number of at least 2, not 'many'.",
     ("--n-clusters", "1"): "--n-clusters must be auto or a whole number of at least 2, not '1'.",
     ("--n-clusters", "-3"): "--n-clusters must be auto or a whole number of at least 2, not '-3'.",
-    ("--method", "magic"): "method must be one of 'dec', 'idec', not 'magic'.",
+    ("--method", "magic"): "method must be one of 'consensus', 'dec', 'idec', not 'magic'.",
     ("--init", "magic"): "init must be one of 'auto', 'kmeans', 'graph', not 'magic'.",
     ("--seed", "-1"): "seed must be an integer from 0 to 4294967295, not -1.",
     ("--seed", "4294967296"): "seed must be an integer from 0 to 4294967295, not 4294967296.",
