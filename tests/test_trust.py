@@ -270,3 +270,14 @@ def test_constant_confidence_draws_no_curve():
     html = render_report(build_report(model, named(X), quality=quality_of([0.5], [40])))
     assert "answering" not in {css for a in Page(html).all("svg") for css in a["class"].split()}
     assert re.search(r"\bnan\b", html) is None
+
+
+def test_a_result_that_abstains_from_everything_has_a_report(digits):
+    X = digits.X[:40]
+    model = Directions(3, random_state=0).fit(X)
+    model.labels_ = np.full(40, -1)
+    report = build_report(model, named(X))
+    assert (report.summary.n_noise, report.clusters, report.trust.clusters) == (40, (), ())
+    assert "40 items belong to no cluster." in report.headline.sentences
+    assert report.trust.curve[0].coverage == 1
+    render_report(report)

@@ -176,7 +176,7 @@ def answering(trust: Trust) -> Markup:
         for kept, text in ((0.95, "all kept"), (0.75, "75 %"), (0.5, "50 %"), (0.25, "25 %"))
     )
     label = "Share expected to be right among the items kept, from all kept to only the surest"
-    return svg(width, height, label, parts, css="plot curve answering")
+    return svg(width, height, label, parts, css="plot answering")
 
 
 def _step(step: Answered, x: float, y: float, *, is_advised: bool) -> str:
