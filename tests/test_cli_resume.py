@@ -39,7 +39,7 @@ main()
 """
 """The command, with a checkpoint after every epoch, and a signal to itself before that of one of them."""
 
-OPTIONS = ("--n-clusters", 10, "--init", "kmeans")
+OPTIONS = ("--method", "dec", "--n-clusters", 10, "--init", "kmeans")
 MANY = 1_000
 
 

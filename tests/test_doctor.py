@@ -414,7 +414,7 @@ def test_a_fresh_fit_is_healthy(fitted):
     assert (diagnosis.facts["items"], diagnosis.facts["n_clusters"]) == (360, 3)
     model = examine(fitted / "versions" / "1")
     assert (model.kind, model.findings) == ("model", ())
-    assert model.facts["estimator"] == "DEC"
+    assert model.facts["estimator"] == "ConsensusClustering"
 
 
 def test_nothing_is_changed(fitted):

@@ -13,6 +13,7 @@ from holdfast.metrics import (
     centre_shift,
     churn,
     clustering_accuracy,
+    coverage_curve,
     nmi,
     purity,
     sampled_silhouette,
@@ -187,6 +188,50 @@ def test_centre_shift_at_its_limits():
     for old, new in (([[1.0]], [[1.0, 2.0]]), ([1.0], [1.0]), (np.empty((0, 2)), np.empty((0, 2)))):
         with pytest.raises(InputError, match="give the same"):
             centre_shift(old, new)
+
+
+# Coverage
+
+
+def test_coverage_worked_out_by_hand():
+    found = coverage_curve([0.9, 0.5, 0.7, 0.7], n_points=4)
+    assert found.thresholds.tolist() == [0.5, 0.7, 0.9]
+    assert found.coverage.tolist() == [1.0, 0.75, 0.25]
+    assert found.purity == pytest.approx([2.8 / 4, 2.3 / 3, 0.9])
+
+
+@given(confidence=st.lists(st.floats(0, 1, width=32), min_size=1, max_size=60), n_points=st.integers(1, 70))
+def test_coverage_is_a_trade(confidence, n_points):
+    found = coverage_curve(confidence, n_points)
+    assert 1 <= len(found.thresholds) <= n_points
+    assert (np.diff(found.thresholds) > 0).all()
+    assert (np.diff(found.coverage) < 0).all()
+    assert (np.diff(found.purity) >= -1e-12).all()
+    assert found.coverage[0] == 1
+    assert found.purity[0] == pytest.approx(np.mean(confidence, dtype=np.float64), abs=1e-12)
+    values = np.array(confidence)
+    for threshold, share, right in zip(found.thresholds, found.coverage, found.purity, strict=True):
+        kept = values[values >= threshold]
+        assert share == len(kept) / len(values)
+        assert right == pytest.approx(kept.mean(), abs=1e-12)
+        assert right >= threshold - 1e-12
+
+
+def test_coverage_of_equal_rows_is_one_point():
+    found = coverage_curve(np.full(7, 0.25, np.float32))
+    assert (found.thresholds.tolist(), found.coverage.tolist(), found.purity.tolist()) == (
+        [0.25],
+        [1],
+        [0.25],
+    )
+
+
+@pytest.mark.parametrize("wrong", [[], [0.5, 1.1], [-0.1], [0.5, math.nan]])
+def test_coverage_of_what_is_no_confidence(wrong):
+    with pytest.raises(InputError, match="confidence must have a number between 0 and 1"):
+        coverage_curve(wrong)
+    with pytest.raises(ParameterError, match="n_points must be an integer of at least 1, not 0"):
+        coverage_curve([0.5], 0)
 
 
 # Silhouette

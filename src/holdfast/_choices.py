@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
-__all__ = ["DEC_CHOICES", "MEMBER_KINDS", "METHODS", "PRESETS", "RIVALS"]
+__all__ = [
+    "DEC_CHOICES",
+    "DEFAULT_METHOD",
+    "MEMBER_KINDS",
+    "METHODS",
+    "ONLY_FOR",
+    "PRESETS",
+    "RIVALS",
+]
 
 METHODS = {"consensus": "ConsensusClustering", "dec": "DEC", "idec": "IDEC"}
 """Estimators: the name on the command line, and the class of that name in ``holdfast``."""
+
+DEFAULT_METHOD = "consensus"
+"""What the commands use where nothing is said."""
+
+ONLY_FOR = {"init": ("dec", "idec"), "fast": ("consensus",), "min_confidence": ("consensus",)}
+"""Options of the commands that fit which some methods do not have: the methods that do."""
 
 RIVALS = {
     "kmeans": "k-means",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,11 +23,13 @@ from holdfast.io.mapped import take_rows
 
 __all__ = [
     "CentreShift",
+    "Coverage",
     "SilhouetteEstimate",
     "ari",
     "centre_shift",
     "churn",
     "clustering_accuracy",
+    "coverage_curve",
     "nmi",
     "purity",
     "sampled_silhouette",
@@ -49,6 +52,18 @@ class SilhouetteEstimate(NamedTuple):
     value: float
     low: float
     high: float
+
+
+@dataclass(frozen=True, eq=False)
+class Coverage:
+    """What answering less gains: arrays of shape (m,) over rising `thresholds` of confidence.
+
+    `coverage` is the share of rows at least that sure, `purity` the share of these expected to be right.
+    """
+
+    thresholds: npt.NDArray[np.float64]
+    coverage: npt.NDArray[np.float64]
+    purity: npt.NDArray[np.float64]
 
 
 def clustering_accuracy(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> float:
@@ -226,6 +241,40 @@ def centre_shift(old: npt.ArrayLike, new: npt.ArrayLike) -> CentreShift:
     if unit == 0:
         return CentreShift(float("inf"), float("inf"))
     return CentreShift(float(moved.mean() / unit), float(moved.max() / unit))
+
+
+def coverage_curve(confidence: npt.ArrayLike, n_points: int = 50) -> Coverage:
+    """Return how many rows are kept, and how many of them expected to be right, for rising thresholds.
+
+    Parameters
+    ----------
+    confidence : array-like of shape (n,)
+        Each row's probability of its cluster; the expectation is only as good as these are calibrated.
+    n_points : int, default=50
+        Quantiles of the confidence to take as thresholds, at least 1; equal ones count once.
+
+    Returns
+    -------
+    Coverage
+        From all rows to the surest: thresholds rise, coverage falls, purity does not fall.
+
+    Raises
+    ------
+    InputError
+        If there are no rows, or a confidence is not between 0 and 1.
+
+    Examples
+    --------
+    >>> coverage_curve([0.5, 1.0, 0.75, 0.75], n_points=3).purity
+    array([0.75      , 0.83333333, 1.        ])
+    """
+    quantiles = np.linspace(0, 1, check_int("n_points", n_points, 1))
+    rising = np.sort(np.asarray(confidence, dtype=np.float64), axis=None)
+    if not (rising.size and rising[0] >= 0 and rising[-1] <= 1 + 1e-6):  # not: NaN, sorted to the end
+        raise InputError("confidence must have a number between 0 and 1 for each of at least one row.")
+    thresholds = np.unique(np.quantile(rising, quantiles, method="higher"))
+    kept = rising.size - np.searchsorted(rising, thresholds)
+    return Coverage(thresholds, kept / rising.size, np.cumsum(rising[::-1])[kept - 1] / kept)
 
 
 def sampled_silhouette(

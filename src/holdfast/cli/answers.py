@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from holdfast._validation import check_float
 from holdfast.cli.options import DEFAULT_ENCODER
 from holdfast.cli.sources import Collection, check_table, embed_images, read_table
 from holdfast.exceptions import InputError
@@ -31,6 +32,7 @@ def assign(
     encoder: str | None = None,
     device: str = "auto",
     beside: Path | None = None,
+    min_confidence: float = 0.0,
 ) -> tuple[AssignmentTable, Collection]:
     """Assign items to the clusters of a taxonomy.
 
@@ -48,6 +50,8 @@ def assign(
         Where the encoder and the model run.
     beside : Path, optional
         The file that the answer goes to: a large table needs room in its folder, see `read_table`.
+    min_confidence : float, default=0.0
+        Items that the model is less sure of are left without a cluster.
 
     Returns
     -------
@@ -59,11 +63,12 @@ def assign(
     Raises
     ------
     InputError
-        If the taxonomy or the source cannot be read, the vectors come from another encoder, or this machine
-        has no such device.
+        If the taxonomy or the source cannot be read, the vectors come from another encoder, this machine has
+        no such device, or `min_confidence` is not between 0 and 1.
     """
     from holdfast.training.batches import resolve_device
 
+    check_float("min_confidence", min_confidence, 0, 1)
     taxonomy = open_taxonomy(folder)
     are_images = _is_folder_of_images(source)
     run = taxonomy.read_run()
@@ -76,7 +81,7 @@ def assign(
         _check_same_space(folder, run, collection)
     model = taxonomy.load_model()
     model.module_.to(place)
-    return AssignmentTable.predicted(model, collection.emb), collection
+    return AssignmentTable.predicted(model, collection.emb).abstaining_below(min_confidence), collection
 
 
 def evaluate(folder: Path, table: Path | None = None) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from typing import Annotated, ClassVar
 
 import typer
 
-from holdfast.cli.options import Device, Taxonomy
-from holdfast.cli.present import show_assignments
+from holdfast.cli.options import Device, MinConfidence, Taxonomy
+from holdfast.cli.present import abstention, show_assignments
 from holdfast.cli.screen import Screen
 from holdfast.cli.task import Task
 
@@ -39,6 +39,7 @@ class Assign(Task):
             "--encoder", metavar="NAME|FOLDER", help="For images; default: the taxonomy's own encoder."
         ),
     ] = None
+    min_confidence: MinConfidence = 0.0
     device: Device = "auto"
 
     def run(self, screen: Screen) -> None:
@@ -56,13 +57,22 @@ class Assign(Task):
                 encoder=self.encoder,
                 device=self.device,
                 beside=self.out,
+                min_confidence=self.min_confidence,
             )
+        abstained = int(table.abstained.sum())
         if self.out is None:
             show_assignments(screen, table)
             return
         write_assignments(table, self.out)
         if screen.as_json:
-            screen.document({"table": self.out, "n": len(table), "quarantined": len(found.quarantined)})
+            screen.document(
+                {
+                    "table": self.out,
+                    "n": len(table),
+                    "abstained": abstained,
+                    "quarantined": len(found.quarantined),
+                }
+            )
         else:
-            screen.line(f"{len(table):,} items assigned:")
+            screen.line(f"{len(table):,} items assigned{abstention(abstained)}:")
             screen.line(str(self.out))

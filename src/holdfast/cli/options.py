@@ -11,19 +11,21 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from holdfast._choices import DEC_CHOICES, METHODS
+from holdfast._choices import DEC_CHOICES, DEFAULT_METHOD, METHODS
 from holdfast.cli.task import Task, command_line
 from holdfast.cli.usage import FLAG
 from holdfast.exceptions import ParameterError
 
 if TYPE_CHECKING:
-    from holdfast.cli.flow import Fitting, Target
+    from holdfast.cli.fitting import Fitting
+    from holdfast.cli.record import Target
 
 __all__ = [
     "DEFAULT_ENCODER",
     "Device",
     "Encoder",
     "FitTask",
+    "MinConfidence",
     "Overwrite",
     "Taxonomy",
     "parse_n_clusters",
@@ -49,6 +51,14 @@ Encoder = Annotated[
         help="Model on the Hugging Face hub, or a folder that holds one (needs no network).",
     ),
 ]
+MinConfidence = Annotated[
+    float,
+    typer.Option(
+        "--min-confidence",
+        metavar="X",
+        help="Leave items that the model is less sure of than this, 0 to 1, without a cluster (-1).",
+    ),
+]
 Overwrite = Annotated[
     bool,
     typer.Option(
@@ -71,15 +81,19 @@ class FitTask(Task):
         typer.Option(
             "--method",
             metavar="|".join(METHODS),
-            help="Deep embedded clustering; idec keeps rows restorable.",
+            help="A vote of many partitions, or deep embedded clustering; idec keeps rows restorable.",
         ),
-    ] = "dec"
+    ] = DEFAULT_METHOD
+    fast: Annotated[
+        bool, typer.Option("--fast", metavar=FLAG, help="For consensus: fewer partitions, in less time.")
+    ] = False
+    min_confidence: MinConfidence = 0.0
     init: Annotated[
         str,
         typer.Option(
             "--init",
             metavar="|".join(DEC_CHOICES["init"]),
-            help="First guess, from k-means or a neighbour graph; auto tries both and keeps the better.",
+            help="For dec and idec: first guess, from k-means or a neighbour graph; auto keeps the better.",
         ),
     ] = "auto"
     subsample: Annotated[
@@ -105,10 +119,18 @@ class FitTask(Task):
 
     def fitting(self) -> Fitting:
         """Return the options as the library takes them."""
-        from holdfast.cli.flow import Fitting
+        from holdfast.cli.fitting import Fitting
 
-        k, rows = parse_n_clusters(self.n_clusters), parse_subsample(self.subsample)
-        return Fitting(k, self.method, self.init, self.seed, self.device, rows)
+        return Fitting(
+            n_clusters=parse_n_clusters(self.n_clusters),
+            method=self.method,
+            init=self.init,
+            seed=self.seed,
+            device=self.device,
+            subsample=parse_subsample(self.subsample),
+            min_confidence=self.min_confidence,
+            fast=self.fast,
+        )
 
     @contextmanager
     def tracking(self) -> Iterator[None]:
@@ -126,7 +148,7 @@ class FitTask(Task):
 
     def target(self, *, overwrite: bool = False) -> Target:
         """Return where the taxonomy goes."""
-        from holdfast.cli.flow import Target
+        from holdfast.cli.record import Target
 
         return Target(self.out, command_line(self), self.overwrite or overwrite)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from holdfast.report import Report
     from holdfast.taxonomy import AssignmentTable
 
-__all__ = ["show_assignments", "show_evaluation", "show_outcome"]
+__all__ = ["abstention", "show_assignments", "show_evaluation", "show_outcome"]
 
 _MOST_CLUSTERS = 20
 _MOST_ITEMS = 50
@@ -31,9 +31,13 @@ def show_outcome(screen: Screen, outcome: Outcome) -> None:
     screen.show(_cluster_table(report))
     if run["cluster_count"] is not None:
         screen.line(run["cluster_count"]["message"])
+    if report.trust is not None and report.trust.whole is not None:
+        screen.line(report.trust.sentences[0])
     screen.line(f"Start: {run['start']}. Evidence without labels: {_evidence(run)}.")
     if run["scores"] is not None:
         screen.line(f"Against the labels, which the fit never saw: {_score_line(run['scores']['result'])}.")
+    if run["abstained"]:
+        screen.line(f"{run['n']:,} items{abstention(run['abstained'])}.")
     if run["quarantined"]:
         reasons = printable(outcome.folder / "run.json")
         screen.line(f"Images set aside: {len(run['quarantined']):,}. {reasons} says why.")
@@ -41,12 +45,17 @@ def show_outcome(screen: Screen, outcome: Outcome) -> None:
     screen.line(str(outcome.report_path))
 
 
+def abstention(n_items: int) -> str:
+    """Say after a number of items how many of them were left without a cluster."""
+    return f", {n_items:,} of them without a cluster" if n_items else ""
+
+
 def show_assignments(screen: Screen, table: AssignmentTable) -> None:
     """Show where items belong: a table to a reader, CSV to a pipe."""
     rows = zip(table.ids.tolist(), table.cluster.tolist(), table.confidence.tolist(), strict=True)
     if screen.as_json:
         items = [{"id": i, "cluster": c, "confidence": round(q, 4)} for i, c, q in rows]
-        screen.document({"n": len(table), "items": items})
+        screen.document({"n": len(table), "abstained": int(table.abstained.sum()), "items": items})
     elif screen.is_terminal:
         screen.show(_assignment_table(list(rows)))
     else:
@@ -79,6 +88,8 @@ def _outcome_document(outcome: Outcome) -> dict[str, Any]:
         "cluster_count",
         "start",
         "evidence",
+        "quality",
+        "abstained",
         "scores",
         "converged",
         "seconds",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,12 @@ from holdfast.report.members import Ints, Placement, best_rows, labels_of, place
 from holdfast.report.pictures import Album, ImageOf, make_album, make_sheet
 from holdfast.report.project import project, sample_rows
 from holdfast.report.recipe import first_of, make_recipe, version
-from holdfast.report.tree import Cluster, ClusterMap, MapPoint, Member, Near, Report, Summary
+from holdfast.report.tree import Cluster, ClusterMap, MapPoint, Member, Near, Report, Summary, Trust
+from holdfast.report.trust import make_trust
+from holdfast.report.voting import ballots_of
+
+if TYPE_CHECKING:
+    from holdfast.quality import Quality
 
 __all__ = ["build_report"]
 
@@ -34,7 +39,12 @@ HALF = 0.5  # an item below this is doubtful: the other clusters together are as
 
 
 def build_report(
-    model: Any, emb: Embeddings, *, image_of: ImageOf | None = None, run: Mapping[str, Any] | None = None
+    model: Any,
+    emb: Embeddings,
+    *,
+    image_of: ImageOf | None = None,
+    run: Mapping[str, Any] | None = None,
+    quality: Quality | None = None,
 ) -> Report:
     """Collect everything the report shows; no HTML yet, nothing is written.
 
@@ -42,7 +52,7 @@ def build_report(
     ----------
     model : fitted estimator
         Needs `transform`, `predict_proba`, `predict` and `cluster_centers_`; `labels_`, `start_labels_`,
-        `start_`, `evidence_`, `history_`, `n_iter_` and `converged_` are shown where they are.
+        `start_`, `evidence_`, `history_`, `members_`, `n_iter_` and `converged_` are shown where they are.
     emb : Embeddings of n rows
         What was clustered. Its labels, if any, are scored against and never reach the model.
     image_of : callable, optional
@@ -51,6 +61,8 @@ def build_report(
     run : mapping, optional
         What is known of the run: `source`, `date`, `seconds`, `command`, `encoder`, `versions`; anything
         else is listed under "How to reproduce".
+    quality : Quality, optional
+        What :func:`holdfast.predict_quality` says of these rows and labels.
 
     Returns
     -------
@@ -62,7 +74,7 @@ def build_report(
     InputError
         If there are no rows, or labels do not fit to the cluster centres.
     """
-    return _Builder(model, emb, image_of, run or {}).report()
+    return _Builder(model, emb, image_of, run or {}).report(quality)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +114,7 @@ class _Builder:
         self.selection = _select(self.placement, self.start, self.sizes)
         self.album = make_album(list(self.selection.by_importance()), image_of)
 
-    def report(self) -> Report:
+    def report(self, quality: Quality | None) -> Report:
         clusters = self._clusters()
         summary = self._summary()
         moves = self.selection.moves
@@ -110,8 +122,11 @@ class _Builder:
         history = getattr(self.model, "history_", None)
         evidence = getattr(self.model, "evidence_", None) or {}
         start = start_name(comparison.name if comparison else "first")
+        agreement = agree(self.truth, self.labels, self.start, start)
+        trust = self._trust(quality, None if agreement is None else agreement.scores[-1].purity)
+        ballots = ballots_of(getattr(self.model, "members_", None))
         return Report(
-            headline=make_headline(summary, clusters, comparison),
+            headline=make_headline(summary, clusters, comparison, trust),
             summary=summary,
             clusters=clusters,
             doubtful=self._members(self.selection.doubtful),
@@ -119,11 +134,17 @@ class _Builder:
             curves=curves_of(history, evidence.get("result")),
             remarks=remarks_of(history, evidence),
             comparison=comparison,
-            agreement=agree(self.truth, self.labels, self.start, start),
-            recipe=make_recipe(self.model, self.run),
+            agreement=agreement,
+            recipe=make_recipe(self.model, self.run, ballots),
             pictures=self.album.pictures,
             missing_pictures=self.album.missing,
+            trust=trust,
+            ballots=ballots,
         )
+
+    def _trust(self, quality: Quality | None, by_labels: float | None) -> Trust:
+        noun = "pictures" if self.album.pictures else "items"
+        return make_trust(quality, self.sizes, self.placement.confidence, noun=noun, by_labels=by_labels)
 
     def _members(self, rows: Ints) -> tuple[Member, ...]:
         return tuple(_member(int(row), self.emb, self.placement, self.album) for row in rows)

@@ -15,7 +15,7 @@ from holdfast.report.headline import start_name
 from holdfast.report.members import Ints
 from holdfast.report.tree import Agreement, Comparison, Composition, Evidence, Flow, Member, Scores
 
-__all__ = ["Moves", "RawFlow", "agree", "compare", "compose", "find_moves", "start_labels_of"]
+__all__ = ["Moves", "RawFlow", "agree", "compare", "compose", "find_moves", "start_labels_of", "start_of"]
 
 N_FLOWS = 12
 N_EXAMPLES = 6
@@ -68,6 +68,14 @@ def start_labels_of(model: Any, n_items: int) -> Ints | None:
     return np.asarray(start).astype(np.intp) if start is not None and len(start) == n_items else None
 
 
+def start_of(model: Any) -> str | None:
+    """Return the name of what the result began with: a start, or the best member of an ensemble."""
+    named = getattr(model, "start_", None)
+    if named is None and "best member" in (getattr(model, "evidence_", None) or {}):
+        return "best member"
+    return None if named is None else str(named)
+
+
 def find_moves(start_labels: Ints, labels: Ints, confidence: npt.NDArray) -> Moves:
     """Match start clusters to final ones so that as many items as possible stayed, and list who did not.
 
@@ -116,7 +124,7 @@ def compare(
     evidence = _evidence(model)
     if moves is None and not evidence:
         return None
-    name = str(getattr(model, "start_", None) or "first")
+    name = start_of(model) or "first"
     if moves is None:
         return Comparison(name, n_items, None, 0, evidence, (), 0, (), (), ())
     rows, matrix = _ordered_matrix(moves)
@@ -147,7 +155,7 @@ def _ordered_matrix(moves: Moves) -> tuple[tuple[int | None, ...], tuple[tuple[i
 def _evidence(model: Any) -> tuple[Evidence, ...]:
     found = getattr(model, "evidence_", None) or {}
     # Training may begin with a little less than the start it chose: the model has to learn it first.
-    start = "start" if "start" in found else getattr(model, "start_", None)
+    start = "start" if "start" in found else start_of(model)
     roles = {start: "start", "result": "result"}
     listed = [
         Evidence(start_name(str(name)), float(value), roles.get(name, "candidate"))

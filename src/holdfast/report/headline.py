@@ -5,21 +5,28 @@ from __future__ import annotations
 import statistics
 
 from holdfast._wording import count, percent
-from holdfast.report.tree import Cluster, Comparison, Evidence, Headline, Summary
+from holdfast.report.tree import Cluster, Comparison, Evidence, Headline, Summary, Trust
 
-__all__ = ["make_headline", "start_name"]
+__all__ = ["make_headline", "start_name", "start_phrase"]
 
 _START_NAMES = {"kmeans": "k-means", "start": "start of training"}
+_NO_STARTS = {"best member", "consensus", "refined"}  # partitions on the way, not starts of their own
 
 
-def make_headline(summary: Summary, clusters: tuple[Cluster, ...], comparison: Comparison | None) -> Headline:
+def make_headline(
+    summary: Summary,
+    clusters: tuple[Cluster, ...],
+    comparison: Comparison | None,
+    trust: Trust | None = None,
+) -> Headline:
     """Say in plain language what was found, how far to trust it, and what training changed."""
     title = f"{count(summary.n_items, 'item')} in {count(summary.n_clusters, 'cluster')}"
     sentences = (
         *_sizes(clusters),
+        *([] if trust is None or trust.whole is None else [trust.sentences[0]]),
         _trust(summary),
         *_outside(summary),
-        *_weakest(summary, clusters),
+        *([trust.look] if trust is not None and trust.look else _weakest(summary, clusters)),
         *_training(comparison),
     )
     return Headline(title, sentences)
@@ -28,6 +35,11 @@ def make_headline(summary: Summary, clusters: tuple[Cluster, ...], comparison: C
 def start_name(name: str) -> str:
     """Write the name of a start as people do."""
     return _START_NAMES.get(name, name)
+
+
+def start_phrase(name: str) -> str:
+    """Write what training began with: a start, or a partition with a name of its own."""
+    return name if name in _NO_STARTS else f"{start_name(name)} start"
 
 
 def _sizes(clusters: tuple[Cluster, ...]) -> tuple[str, ...]:
@@ -54,7 +66,8 @@ def _trust(summary: Summary) -> str:
 
 
 def _outside(summary: Summary) -> tuple[str, ...]:
-    return (f"{count(summary.n_noise, 'item')} belong to no cluster.",) if summary.n_noise else ()
+    verb = "belongs" if summary.n_noise == 1 else "belong"
+    return (f"{count(summary.n_noise, 'item')} {verb} to no cluster.",) if summary.n_noise else ()
 
 
 def _weakest(summary: Summary, clusters: tuple[Cluster, ...]) -> tuple[str, ...]:
@@ -71,9 +84,9 @@ def _training(comparison: Comparison | None) -> tuple[str, ...]:
     if comparison is None or comparison.moved is None:
         return ()
     if comparison.moved == 0:
-        return (f"Training kept every item where the {start_name(comparison.name)} start had put it.",)
+        return (f"Training kept every item where the {start_phrase(comparison.name)} had put it.",)
     moved = f"Training moved {count(comparison.moved, 'item')} ({percent(comparison.share_moved)})"
-    return (f"{moved} away from the {start_name(comparison.name)} start{_evidence(comparison.evidence)}.",)
+    return (f"{moved} away from the {start_phrase(comparison.name)}{_evidence(comparison.evidence)}.",)
 
 
 def _evidence(evidence: tuple[Evidence, ...]) -> str:

@@ -15,9 +15,22 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from holdfast.report.palette import colour
-from holdfast.report.tree import ClusterMap, Comparison, Curve, Evidence, MapPoint
+from holdfast.report.tree import Answered, ClusterMap, Comparison, Curve, Evidence, Expected, MapPoint, Trust
+from holdfast.report.trust import rounded
 
-__all__ = ["Bar", "columns", "curve", "levels", "matrix", "round_ticks", "scatter", "spark", "svg"]
+__all__ = [
+    "Bar",
+    "answering",
+    "columns",
+    "curve",
+    "expectations",
+    "levels",
+    "matrix",
+    "round_ticks",
+    "scatter",
+    "spark",
+    "svg",
+]
 
 Scale = Callable[[float], float]
 Place = tuple[float, float]
@@ -104,6 +117,77 @@ def curve(signal: Curve) -> Markup:
     label = f"{signal.title}: from {present[0]:.4g} to {present[-1]:.4g} over {len(signal.epochs)} epochs"
     return svg(
         width, height, label, [_grid(ticks, y_of, width, signal.is_share), *marks, axis], css="plot curve"
+    )
+
+
+def expectations(clusters: Sequence[Expected]) -> Markup:
+    """Draw what is expected of each cluster with its interval, in the given order; the weak are ringed."""
+    pitch = 36 if len(clusters) <= 16 else 22 if len(clusters) <= 40 else 13
+    width, height = max(440, _LEFT + _RIGHT + pitch * len(clusters)), 220
+    ticks = round_ticks(min(0.9, *(cluster.low for cluster in clusters)), 1.0)
+    floor, step = height - _BOTTOM, (width - _LEFT - _RIGHT) / len(clusters)
+
+    def y_of(share: float) -> float:
+        return floor - (floor - _TOP) * (share - ticks[0]) / (ticks[-1] - ticks[0])
+
+    parts = [_grid(ticks, y_of, width, percent=True)]
+    for i, cluster in enumerate(clusters):
+        x, y = _LEFT + (i + 0.5) * step, y_of(cluster.purity)
+        tip = (
+            f"Cluster {cluster.number}: {100 * cluster.purity:.0f} % expected right, between "
+            f"{100 * cluster.low:.0f} and {100 * cluster.high:.0f} %, of {cluster.size:,} items"
+        )
+        name = f'<text class="x" x="{x:.1f}" y="{height - 9}">{cluster.number}</text>'
+        css = ' class="weak"' if cluster.is_weak else ""
+        room = f'x="{x - step / 2:.1f}" y="{_TOP}" width="{step:.1f}" height="{height - _TOP}"'
+        parts.append(
+            f'<a href="#c{cluster.number}" aria-label="{tip}"{css}>'
+            f"<title>{tip}</title>"
+            f'<rect class="hit" {room}/>'
+            f'<line class="span" x1="{x:.1f}" x2="{x:.1f}" y1="{y_of(cluster.high):.1f}" '
+            f'y2="{y_of(cluster.low):.1f}" stroke="{colour(cluster.number or 0)}"/>'
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{min(5.0, 0.4 * step):.1f}" '
+            f'fill="{colour(cluster.number or 0)}"/>{name if step >= 20 or i % 2 == 0 else ""}</a>'
+        )
+    label = "Share of each cluster that is expected to be right, with its interval, the weakest first"
+    return svg(width, height, label, parts, css="plot columns expectations", wide=width > 640, role="group")
+
+
+def answering(trust: Trust) -> Markup:
+    """Draw how many of the items kept are expected to be right, from all kept (left) to the surest only."""
+    width, height = 440, 220
+    ticks = round_ticks(min(0.9, trust.curve[0].purity), 1.0)
+    floor, across = height - _BOTTOM, width - _LEFT - _RIGHT - 8
+
+    def x_of(share: float) -> float:
+        return _LEFT + 4 + across * (1 - share)
+
+    def y_of(share: float) -> float:
+        return floor - (floor - _TOP) * (share - ticks[0]) / (ticks[-1] - ticks[0])
+
+    parts = [_grid(ticks, y_of, width, percent=True)]
+    parts.append(_line([(point.coverage, point.purity) for point in trust.curve], x_of, y_of))
+    parts += (
+        _step(step, x_of(step.coverage), y_of(step.purity), is_advised=step == trust.advice)
+        for step in trust.steps
+    )
+    parts += (
+        f'<text class="x" x="{x_of(kept):.1f}" y="{height - 9}">{text}</text>'
+        for kept, text in ((0.95, "all kept"), (0.75, "75 %"), (0.5, "50 %"), (0.25, "25 %"))
+    )
+    label = "Share expected to be right among the items kept, from all kept to only the surest"
+    return svg(width, height, label, parts, css="plot answering")
+
+
+def _step(step: Answered, x: float, y: float, *, is_advised: bool) -> str:
+    tip = (
+        f"confidence at least {rounded(step.threshold)}: {100 * step.coverage:.0f} % kept, "
+        f"{100 * step.purity:.0f} % of these expected right"
+    )
+    name = f'<text class="x" x="{x:.1f}" y="{y + 18:.1f}">{rounded(step.threshold)}</text>'
+    return (
+        f'<g class="{"advised" if is_advised else "step"}"><title>{tip}</title>'
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{5 if is_advised else 3}"/>{name if is_advised else ""}</g>'
     )
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import inspect
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
-from holdfast.report.tree import Fact, Recipe
+from holdfast.report.tree import Ballot, Fact, Recipe
+from holdfast.report.voting import in_words
 
 __all__ = ["HEADER_KEYS", "first_of", "make_recipe", "version", "versions"]
 
@@ -44,7 +45,7 @@ def version(library: str = "holdfast") -> str:
         return "unknown"
 
 
-def make_recipe(model: Any, run: Mapping[str, Any]) -> Recipe:
+def make_recipe(model: Any, run: Mapping[str, Any], ballots: Sequence[Ballot] = ()) -> Recipe:
     """Collect what somebody needs to repeat the run.
 
     Parameters
@@ -53,17 +54,20 @@ def make_recipe(model: Any, run: Mapping[str, Any]) -> Recipe:
         Its `get_params()` are listed and those that differ from the defaults written as Python.
     run : mapping
         `command` (text or list of words) and `versions` (mapping) are used as such; what is left is listed.
+    ballots : sequence of Ballot
+        What voted, if anything did.
     """
     parameters = model.get_params(deep=False) if hasattr(model, "get_params") else {}
     command = run.get("command")
     if isinstance(command, list | tuple):
         command = " ".join(map(str, command))
+    listed = {key: value for key, value in run.items() if key not in _SHOWN_ELSEWHERE}
     return Recipe(
         command=None if command is None else str(command),
         snippet=_snippet(type(model), parameters),
         parameters=_facts(parameters),
         versions=_facts(run.get("versions") or versions()),
-        facts=_facts({key: value for key, value in run.items() if key not in _SHOWN_ELSEWHERE}),
+        facts=_facts({**listed, "what voted": in_words(ballots)}),
     )
 
 

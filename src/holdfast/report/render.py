@@ -16,9 +16,11 @@ from markupsafe import Markup
 
 from holdfast.io.atomic import write_text
 from holdfast.report import plots
-from holdfast.report.headline import start_name
+from holdfast.report.headline import start_name, start_phrase
 from holdfast.report.palette import colour
 from holdfast.report.tree import Cluster, Picture, Report
+from holdfast.report.trust import rounded
+from holdfast.report.voting import KINDS
 
 __all__ = ["asset", "render_report", "storable", "templates", "write_report"]
 
@@ -79,8 +81,11 @@ def _environment() -> Environment:
         colour=colour,
         duration=_duration,
         start=start_name,
+        from_start=start_phrase,
         data_uri=_data_uri,
         brief=_brief,
+        threshold=rounded,
+        kind=lambda name: KINDS.get(name, ""),
         words=_search_words,
     )
 

@@ -5,12 +5,14 @@
     Report
     ├── Headline           one title, a few plain sentences
     ├── Summary            the numbers of the header
+    ├── Trust              Expected ... (of all, of each cluster), Answered ... (if only the sure are kept)
     ├── Cluster ...        size, confidence, neighbours, and its Members
     │   ├── Member ...     typical, uncertain, foreign
     │   └── Composition    labels that came with the data, where there are any
     ├── Member ...         the doubtful items of the whole collection
     ├── ClusterMap         MapPoint ... and one sheet of small pictures
     ├── Curve ...          the training history
+    ├── Ballot ...         which kinds of partition voted, where there was a vote: Vote ...
     ├── Comparison         the start against the result: Evidence ..., Flow ...
     ├── Agreement          Scores of start and result
     ├── Recipe             how to do it again
@@ -23,12 +25,15 @@ from dataclasses import dataclass, field
 
 __all__ = [
     "Agreement",
+    "Answered",
+    "Ballot",
     "Cluster",
     "ClusterMap",
     "Comparison",
     "Composition",
     "Curve",
     "Evidence",
+    "Expected",
     "Fact",
     "Flow",
     "Headline",
@@ -41,6 +46,8 @@ __all__ = [
     "Scores",
     "Sheet",
     "Summary",
+    "Trust",
+    "Vote",
 ]
 
 
@@ -213,6 +220,70 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Expected:
+    """The predicted share of items that are in the right cluster, and its interval; all in [0, 1].
+
+    `number` is the cluster, None for the whole; `is_weak` marks the clusters to look at first.
+    """
+
+    number: int | None
+    size: int
+    purity: float
+    low: float
+    high: float
+    is_weak: bool = False
+
+
+@dataclass(frozen=True)
+class Answered:
+    """If only items at least this sure are kept: their share, and the share of them expected to be right."""
+
+    threshold: float
+    coverage: float
+    purity: float
+
+
+@dataclass(frozen=True)
+class Trust:
+    """How far to trust the result: what is predicted of it, and what keeping only the sure items gains.
+
+    `whole` is None and `clusters` empty where nothing was predicted; `clusters` begin with the weakest.
+    `curve` runs from all items to the surest, `steps` are round thresholds, `advice` one of them.
+    `sentences` speak of the whole; `look` says where to look first, and `keep` what to keep, or is empty.
+    """
+
+    whole: Expected | None
+    clusters: tuple[Expected, ...]
+    curve: tuple[Answered, ...]
+    steps: tuple[Answered, ...]
+    advice: Answered | None
+    sentences: tuple[str, ...]
+    look: str
+    keep: str
+
+
+@dataclass(frozen=True)
+class Vote:
+    """One partition of an ensemble: its score without labels, its support by others, its share of the say."""
+
+    name: str
+    kind: str
+    score: float
+    support: float
+    share: float
+
+
+@dataclass(frozen=True)
+class Ballot:
+    """The partitions of one kind, the weightiest first; `score` is their mean, `share` their sum."""
+
+    kind: str
+    score: float
+    share: float
+    votes: tuple[Vote, ...]
+
+
+@dataclass(frozen=True)
 class Scores:
     """Agreement of one partition with the labels that came with the data."""
 
@@ -296,3 +367,5 @@ class Report:
     recipe: Recipe
     pictures: tuple[Picture, ...]
     missing_pictures: int = 0
+    trust: Trust | None = None
+    ballots: tuple[Ballot, ...] = ()

@@ -45,6 +45,17 @@ class AssignmentTable:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def abstained(self) -> npt.NDArray[np.bool_]:
+        """Which items have no cluster, shape (n,)."""
+        return np.asarray(self.cluster < 0)
+
+    def abstaining_below(self, min_confidence: float) -> Self:
+        """Return a table in which items of less confidence have no cluster."""
+        unsure = self.confidence < min_confidence
+        cluster = np.where(unsure, np.array(-1, self.cluster.dtype), self.cluster)
+        return type(self)(self.ids, cluster, np.where(unsure, np.float32(0), self.confidence))
+
     @classmethod
     def fitted(cls, model: Any, emb: Embeddings) -> Self:
         """Take the clusters that a fit gave its own rows.
