@@ -59,9 +59,10 @@ def predict_quality(
     labels : array-like of shape (n,)
         Cluster of each row, an integer from 0 below n; -1 is noise or abstention, and left out.
     partitions : sequence of array-like of shape (n,), optional
-        At least two other partitions of the same rows into about as many clusters, as diverse as there are:
-        what they reproduce is trusted. None makes some: k-means on samples of the rows and of their leading
-        directions, and Louvain on two graphs. Those are what the prediction was fitted with.
+        At least two other partitions of the same rows into about as many clusters, by methods as different
+        as there are: what they agree on is trusted, and partitions by one method agree too easily. None makes
+        some, which is what the prediction was fitted with: k-means on samples of the rows, on half of their
+        leading directions and on averaged neighbourhoods, and Louvain on two graphs.
     random_state : int, RandomState or None, default=0
         Fixes the sample and the partitions that are made.
 
