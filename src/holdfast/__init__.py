@@ -10,7 +10,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from holdfast.cluster import DEC, IDEC, ClusterCount, ConsensusClustering, estimate_n_clusters
+    from holdfast.cluster import (
+        DEC,
+        IDEC,
+        ClusterCount,
+        ConsensusClustering,
+        Quality,
+        estimate_n_clusters,
+        predict_quality,
+    )
     from holdfast.embedding import Embedder
     from holdfast.io import Embeddings, read_embeddings, write_embeddings
     from holdfast.persistence import load, save
@@ -28,10 +36,12 @@ __all__ = [
     "Embedder",
     "Embeddings",
     "MLflowTracker",
+    "Quality",
     "TensorBoardTracker",
     "__version__",
     "estimate_n_clusters",
     "load",
+    "predict_quality",
     "read_embeddings",
     "report_to",
     "save",
@@ -47,9 +57,11 @@ _HOME = {
     "Embeddings": "holdfast.io",
     "IDEC": "holdfast.cluster",
     "MLflowTracker": "holdfast.training.trackers",
+    "Quality": "holdfast.quality",
     "TensorBoardTracker": "holdfast.training.trackers",
     "estimate_n_clusters": "holdfast.cluster",
     "load": "holdfast.persistence",
+    "predict_quality": "holdfast.cluster",
     "read_embeddings": "holdfast.io",
     "report_to": "holdfast.training",
     "save": "holdfast.persistence",

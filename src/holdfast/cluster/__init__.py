@@ -4,5 +4,15 @@ from holdfast.cluster._consensus import ConsensusClustering
 from holdfast.cluster._count import ClusterCount, estimate_n_clusters
 from holdfast.cluster._dec import DEC
 from holdfast.cluster._idec import IDEC
+from holdfast.cluster._quality import predict_quality
+from holdfast.quality import Quality
 
-__all__ = ["DEC", "IDEC", "ClusterCount", "ConsensusClustering", "estimate_n_clusters"]
+__all__ = [
+    "DEC",
+    "IDEC",
+    "ClusterCount",
+    "ConsensusClustering",
+    "Quality",
+    "estimate_n_clusters",
+    "predict_quality",
+]

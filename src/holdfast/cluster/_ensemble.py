@@ -24,6 +24,7 @@ __all__ = ["Consensus", "form_consensus", "form_fast_consensus"]
 _DEC_EPOCHS = 15  # a member among many need not be perfect
 _DEC_WARM_EPOCHS = 10
 _FAST_NEIGHBOURS = 15
+_TINY = 1e-30  # total weight of a graph without edges
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +154,7 @@ def _judging_graph(views: list[View]) -> sparse.csr_matrix:
         if isinstance(view, GraphView):
             for k, share in STRUCTURE_SHARES.items():
                 graph = jaccard_graph(view.neighbours.first(k))
-                graph.data *= share / max(float(graph.data.sum(dtype=np.float64)), np.finfo(np.float32).tiny)
+                graph.data *= share / max(float(graph.data.sum(dtype=np.float64)), _TINY)
                 total = graph if total is None else total + graph
     if total is None:
         raise TypeError("no view has neighbours")
