@@ -92,7 +92,7 @@ def run_spectral(data: Dataset, seed: int) -> np.ndarray:
 def run_evidence_pick(data: Dataset, seed: int) -> np.ndarray:
     neighbours = neighbours_of(data)
     found = run_kmeans(data, seed)
-    found["louvain"] = communities_at(jaccard_graph(neighbours), data.n_classes, seed=1000 * seed)[0]
+    found["louvain"] = communities_at(jaccard_graph(neighbours), data.n_classes, orders=(1000 * seed,))[0]
     return max(found.values(), key=lambda labels: evidence(labels, neighbours, data.n_classes))
 
 

@@ -1,4 +1,4 @@
-"""Quality with the number of clusters known: DEC beside k-means and Louvain on the same rows.
+"""Quality with the number of clusters known: consensus and DEC beside k-means and Louvain on the same rows.
 
 ``python -m benchmarks.quality run`` appends one line a fit to ``results/quality.jsonl``. A fit that is there
 already is not repeated: delete the file, or its lines, after a change of the code. ``python -m
@@ -38,7 +38,7 @@ def run_kmeans(data: Dataset, seed: int) -> Labels:
 
 def run_louvain(data: Dataset, seed: int) -> Labels:
     graph = jaccard_graph(neighbours_of(data))
-    return {"louvain": communities_at(graph, data.n_classes, seed=1000 * seed)[0]}
+    return {"louvain": communities_at(graph, data.n_classes, orders=(1000 * seed,))[0]}
 
 
 def run_dec(**parameters: object) -> Callable[[Dataset, int], Labels]:
@@ -54,6 +54,15 @@ def run_idec(data: Dataset, seed: int) -> Labels:
     return {"idec": hf.IDEC(data.n_classes, random_state=seed).fit(data.X).labels_}
 
 
+def run_consensus(**parameters: object) -> Callable[[Dataset, int], Labels]:
+    def run(data: Dataset, seed: int) -> Labels:
+        model = hf.ConsensusClustering(data.n_classes, random_state=seed, **parameters).fit(data.X)
+        name = "consensus" if not parameters else "consensus_" + "_".join(map(str, parameters.values()))
+        return {name: model.labels_, f"{name}_start": model.start_labels_}
+
+    return run
+
+
 def run_published(data: Dataset, seed: int) -> Labels:
     model = hf.DEC.as_published(data.n_classes, random_state=seed).fit(data.X)
     return {"published": model.labels_, "published_start": model.start_labels_}
@@ -67,6 +76,8 @@ METHODS: dict[str, Callable[[Dataset, int], Labels]] = {
     "dec_auto": run_dec(init="auto"),
     "idec": run_idec,
     "published": run_published,
+    "consensus": run_consensus(),
+    "consensus_fast": run_consensus(preset="fast"),
 }
 
 

@@ -46,7 +46,7 @@ def run_minibatch(data: Dataset) -> np.ndarray:
 def run_louvain(seed: int) -> Estimator:
     def run(data: Dataset) -> np.ndarray:
         graph = jaccard_graph(measuring_neighbours(data.X, data.n_classes))
-        return communities_at(graph, data.n_classes, seed=1000 * seed)[0]
+        return communities_at(graph, data.n_classes, orders=(1000 * seed,))[0]
 
     return run
 

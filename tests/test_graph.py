@@ -188,7 +188,7 @@ def cliques(*sizes, bridge=0.0, within=1.0):
 @pytest.mark.parametrize("sizes", [(8, 8), (5, 7, 9), (10,) * 6, (30, 10, 5)])
 def test_cliques_are_found_at_their_number(sizes):
     graph, truth = cliques(*sizes, bridge=0.5)
-    for labels in communities_at(graph, len(sizes), n_orders=4):
+    for labels in communities_at(graph, len(sizes), orders=range(4)):
         assert ari(truth, labels) == 1
 
 
@@ -218,20 +218,20 @@ def test_fragments_join_what_they_are_connected_to():
 @given(seeds, st.integers(1, 12))
 def test_communities_are_numbered_from_zero_and_never_too_many(seed, k):
     graph = jaccard_graph(nearest_neighbours(drawn(seed, 40, 4), 4))
-    first, second = communities_at(graph, k, n_orders=2, seed=seed % 1000)
+    first, second = communities_at(graph, k, orders=range(seed % 1000, seed % 1000 + 2))
     for labels in (first, second):
         assert labels.shape == (40,)
         assert labels.dtype == np.int64
         assert set(labels) == set(range(labels.max() + 1))
         assert labels.max() + 1 <= k
-    again = communities_at(graph, k, n_orders=2, seed=seed % 1000)
+    again = communities_at(graph, k, orders=range(seed % 1000, seed % 1000 + 2))
     np.testing.assert_array_equal(np.stack(again), np.stack([first, second]))
 
 
 def test_the_count_asked_for_is_given_on_real_rows(digits):
     graph = jaccard_graph(nearest_neighbours(digits.X, 15))
     for k in (2, 10, 25):
-        assert [labels.max() + 1 for labels in communities_at(graph, k, n_orders=2)] == [k, k]
+        assert [labels.max() + 1 for labels in communities_at(graph, k, orders=range(2))] == [k, k]
 
 
 def test_a_higher_resolution_gives_more_communities(digits):

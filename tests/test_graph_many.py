@@ -280,7 +280,7 @@ def calls(monkeypatch):
 def test_every_order_and_share_has_its_partition_of_the_right_count(calls, k, digits):
     graph = jaccard_graph(nearest_neighbours(digits.X[:500], 10))
     shares = (0.25, 0.1, 0.2)
-    together = communities_at(graph, k, useful_shares=shares, n_orders=3, seed=5)
+    together = communities_at(graph, k, useful_shares=shares, orders=range(5, 5 + 3))
     assert len(together) == 3 * len(shares)
     for labels in together:
         assert labels.shape == (500,)
@@ -290,7 +290,7 @@ def test_every_order_and_share_has_its_partition_of_the_right_count(calls, k, di
     mine = len(calls)
     calls.clear()
     for share in shares:
-        apart = communities_at(graph, k, useful_shares=(share,), n_orders=3, seed=5)
+        apart = communities_at(graph, k, useful_shares=(share,), orders=range(5, 5 + 3))
         assert len(apart) == 3
         assert all(set(labels) == set(range(k)) for labels in apart)
     assert mine <= len(calls)
@@ -299,7 +299,7 @@ def test_every_order_and_share_has_its_partition_of_the_right_count(calls, k, di
 def test_one_share_and_order_are_a_separate_call(digits):
     graph = jaccard_graph(nearest_neighbours(digits.X[:500], 10))
     (alone,) = communities_at(graph, 10, useful_shares=(0.25,))
-    together = communities_at(graph, 10, useful_shares=(0.25, 0.1), n_orders=2)
+    together = communities_at(graph, 10, useful_shares=(0.25, 0.1), orders=range(2))
     np.testing.assert_array_equal(alone, together[0])
 
 

@@ -27,7 +27,7 @@ def predicted(model: Any, X: np.ndarray) -> Quality | None:
     Parameters
     ----------
     model : fitted estimator
-        Its `labels_` belong to the rows; so do its `partitions_`, where it kept any.
+        Its `labels_` belong to the rows.
     X : ndarray of shape (n, d)
 
     Returns
@@ -37,11 +37,8 @@ def predicted(model: Any, X: np.ndarray) -> Quality | None:
     """
     import holdfast
 
-    partitions = getattr(model, "partitions_", None)
-    if partitions is not None and any(len(labels) != len(X) for labels in partitions):
-        partitions = None  # they are those of a sample
     try:
-        found: Quality = holdfast.predict_quality(X, model.labels_, partitions=partitions, random_state=0)
+        found: Quality = holdfast.predict_quality(X, model.labels_, random_state=0)
     except HoldfastError as error:
         logger.warning("how far to trust the result could not be predicted: %s", error)
         return None

@@ -58,9 +58,9 @@ class ConsensusClustering(TrainedClusterer):
     min_confidence : float, default=0.0
         Rows whose cluster is less probable than this get -1: no answer. See
         :func:`holdfast.metrics.coverage_curve` for what a threshold costs and gains.
-    max_epochs : int, default=50
+    max_epochs : int, default=40
         Most epochs of training after the consensus is learned; 0 leaves it as it was learned.
-    batch_size : int, default=256
+    batch_size : int, default=512
     learning_rate : float, default=1e-3
         Of Adam.
     subsample : int, "auto" or None, default="auto"
@@ -115,6 +115,9 @@ class ConsensusClustering(TrainedClusterer):
     """
 
     _plain_state: ClassVar[tuple[str, ...]] = (*TrainedClusterer._plain_state, "members_", "consensus_")
+    _must_converge: ClassVar[bool] = (
+        False  # training goes on from a result, and keeps it where it gains nothing
+    )
     _to_hold_more: ClassVar[str] = "take more rows (subsample) or fewer clusters"
 
     def __init__(
@@ -125,8 +128,8 @@ class ConsensusClustering(TrainedClusterer):
         members: Sequence[str] = MEMBER_KINDS,
         spaces: Sequence[int] | None = None,
         min_confidence: float = 0.0,
-        max_epochs: int = 50,
-        batch_size: int = 256,
+        max_epochs: int = 40,
+        batch_size: int = 512,
         learning_rate: float = 1e-3,
         subsample: int | Literal["auto"] | None = "auto",
         device: str = "auto",

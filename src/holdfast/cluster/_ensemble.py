@@ -21,8 +21,7 @@ from holdfast.training.callbacks import tell
 
 __all__ = ["Consensus", "form_consensus", "form_fast_consensus"]
 
-_DEC_EPOCHS = 15  # a member among many need not be perfect
-_DEC_WARM_EPOCHS = 10
+_DEC_WARM_EPOCHS, _DEC_EPOCHS, _DEC_BATCH_SIZE = 8, 12, 512  # a member among many need not be perfect
 _FAST_NEIGHBOURS = 15
 _TINY = 1e-30  # total weight of a graph without edges
 
@@ -140,7 +139,9 @@ class _Forming:
         """Train on from the k-means member or head of most structure."""
         judge = partial(structure, graph=self._graph, n_clusters=self._k)
         start = max([*self._kmeans_members(), *self._heads], key=lambda member: judge(member.labels))
-        config = replace(self.config, pretrain_epochs=_DEC_WARM_EPOCHS, max_epochs=_DEC_EPOCHS)
+        config = replace(
+            self.config, pretrain_epochs=_DEC_WARM_EPOCHS, max_epochs=_DEC_EPOCHS, batch_size=_DEC_BATCH_SIZE
+        )
         near = self.main.neighbours.first(neighbourhood_size(len(self.X), self._k))
         begun = Start(start.name, start.labels, judge(start.labels))
         _, labels = refine(self.X, config, begun, near, judge)

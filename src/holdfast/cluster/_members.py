@@ -24,11 +24,12 @@ from holdfast.graph import (
 __all__ = ["Member", "fine_enough", "graph_members", "head_members", "kmeans_members", "linkage_members"]
 
 _NEIGHBOUR_COUNTS = (10, 15, 25)
-_DIFFUSED_BY = 15  # neighbours
+_LINKED_COUNTS = (10, 25)
+_DIFFUSED_BY = _AS_THEY_STAND = 15  # neighbours
 _STEPS = (2, 4)  # of the walk: more would smooth clusters into one
 _STARTS = 2  # of k-means on each view
 _SHUFFLES = 6  # of the nodes of all graphs together, at least
-_HEADS = 6
+_HEADS = 4
 _SAMPLE, _SAMPLE_A_CLUSTER = 5_000, 30  # rows that k-means finds its centres on
 _FINE, _FINE_A_CLUSTER, _MOST_FINE = 200, 8, 2_000  # communities that linkage begins with
 _MOST_LINKED = 1 << 27  # numbers held by a linkage: half a gigabyte, twice
@@ -85,28 +86,31 @@ def _lazy_walk(view: GraphView) -> sparse.csr_matrix:
 
 
 def graph_members(views: Sequence[View], n_clusters: int, seed: int | None) -> Iterator[Member]:
-    """Communities of every graph, its nodes as they stand and in orders shuffled by a seed.
+    """Communities of every graph, its nodes in orders shuffled by a seed, and of some as they stand.
 
-    Without a seed there is one graph for each view, of its most neighbours, and no shuffle.
+    Without a seed there is one graph, of most neighbours, and no shuffle.
     """
     graphs = list(_graphs(views))
     if seed is None:
         for name, view, k in graphs[-1:]:
             graph = jaccard_graph(view.neighbours.first(k))
-            yield Member("graph", f"{name}, content", communities_at(graph, n_clusters, seed=None)[0])
+            yield Member("graph", f"{name}, content", communities_at(graph, n_clusters, orders=(None,))[0])
         return
     n_orders = -(-_SHUFFLES // len(graphs))
     for number, (name, view, k) in enumerate(graphs):
-        graph = jaccard_graph(view.neighbours.first(k))
-        shuffled = communities_at(graph, n_clusters, n_orders=n_orders, seed=seed + number * n_orders)
-        orders = {"content": communities_at(graph, n_clusters, seed=None)[0]}
-        orders |= {f"shuffle {i + 1}": labels for i, labels in enumerate(shuffled)}
-        yield from (Member("graph", f"{name}, {order}", labels) for order, labels in orders.items())
+        orders: dict[str, int | None] = {
+            f"shuffle {i + 1}": seed + number * n_orders + i for i in range(n_orders)
+        }
+        if k == min(_AS_THEY_STAND, view.neighbours.k):
+            orders["content"] = None
+        found = communities_at(jaccard_graph(view.neighbours.first(k)), n_clusters, orders=[*orders.values()])
+        for order, labels in zip(orders, found, strict=True):
+            yield Member("graph", f"{name}, {order}", labels)
 
 
 def linkage_members(views: Sequence[View], n_clusters: int) -> Iterator[Member]:
     """Graph degree linkage on every graph, weighted by distances and by shared neighbours."""
-    for name, view, k in _graphs(views):
+    for name, view, k in _graphs(views, _LINKED_COUNTS):
         neighbours = view.neighbours.first(k)
         graph = jaccard_graph(neighbours)
         groups = fine_communities(graph, fine_enough(graph.shape[0], n_clusters), None)
@@ -132,9 +136,11 @@ def head_members(view: GraphView, starts: Sequence[Member], n_clusters: int, see
         yield Member("TEMI", f"from {start.name}", labels)
 
 
-def _graphs(views: Sequence[View]) -> Iterator[tuple[str, GraphView, int]]:
+def _graphs(
+    views: Sequence[View], counts: Sequence[int] = _NEIGHBOUR_COUNTS
+) -> Iterator[tuple[str, GraphView, int]]:
     """Name, view and number of neighbours of every graph; counts beyond what is meaningful become one."""
     for view in views:
         if isinstance(view, GraphView):
-            for k in dict.fromkeys(min(k, view.neighbours.k) for k in _NEIGHBOUR_COUNTS):
+            for k in dict.fromkeys(min(k, view.neighbours.k) for k in counts):
                 yield f"{view.name}, {k} neighbours", view, k

@@ -179,8 +179,8 @@ def reference_partitions(
     found += [_kmeans(_half(short, random), n_clusters, random) for _ in range(_RESTARTS)]
     found += [_kmeans(view, n_clusters, random) for view in (smooth, walk @ (walk @ smooth))]
     seed = int(random.randint(1 << 30))
-    found += communities_at(small, n_clusters, n_orders=_ORDERS, seed=seed)
-    return found + communities_at(medium, n_clusters, seed=seed)
+    found += communities_at(small, n_clusters, orders=range(seed, seed + _ORDERS))
+    return found + communities_at(medium, n_clusters, orders=(seed,))
 
 
 def _kmeans(rows: np.ndarray, n_clusters: int, random: np.random.RandomState) -> np.ndarray:

@@ -149,7 +149,7 @@ def _kmeans_l2(X: np.ndarray, asked: Asked) -> Partition:
 def _louvain(X: np.ndarray, asked: Asked) -> Partition:
     neighbours = measuring_neighbours(X, asked.n_clusters)
     # Seeds of the orders count up from the seed given, so neighbouring seeds must not meet.
-    labels = communities_at(jaccard_graph(neighbours), asked.n_clusters, seed=1000 * asked.seed)[0]
+    labels = communities_at(jaccard_graph(neighbours), asked.n_clusters, orders=(1000 * asked.seed,))[0]
     return Partition(labels, {"neighbours": neighbours.k})
 
 

@@ -149,7 +149,9 @@ def published_kmeans_start(Z: np.ndarray, judge: Judge, n_clusters: int, *, n_in
 
 def graph_start(graph: sparse.csr_matrix, judge: Judge, n_clusters: int, *, seed: int) -> Start:
     """Cut the Jaccard graph (n, n) under several node orders; keep the partition of most evidence."""
-    partitions = communities_at(graph, n_clusters, useful_shares=_USEFUL_SHARES, n_orders=_ORDERS, seed=seed)
+    partitions = communities_at(
+        graph, n_clusters, useful_shares=_USEFUL_SHARES, orders=range(seed, seed + _ORDERS)
+    )
     return max((Start("graph", labels, judge(labels)) for labels in partitions), key=lambda s: s.evidence)
 
 

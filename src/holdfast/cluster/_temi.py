@@ -18,7 +18,7 @@ __all__ = ["train_heads"]
 _BETA = 0.8  # TEMI's .6 is for heads that start at random
 _TEMPERATURE = 0.1
 _MOMENTUM, _PRIOR_MOMENTUM = 0.99, 0.9
-_EPOCHS, _BATCH_SIZE, _RATE = 30, 512, 3e-2
+_EPOCHS, _BATCH_SIZE, _RATE = 20, 1024, 3e-2
 
 
 class _HeadsStage:
@@ -32,7 +32,7 @@ class _HeadsStage:
         self._rows = rows
         self._neighbours = neighbours
         self._generator = generator
-        self._prior = module.taught(rows[:_BATCH_SIZE]).mean(0)
+        self._prior = module.taught(rows[:_BATCH_SIZE]).exp().mean(0)
 
     def assess(self, *, restored: bool = False) -> Mapping[str, float]:  # noqa: ARG002 - the protocol's
         """Nothing is judged here: heads are members, and members are judged together."""
@@ -44,7 +44,7 @@ class _HeadsStage:
         drawn = torch.randint(self._neighbours.shape[1], (len(batch),), generator=self._generator)
         x, other = self._rows[batch], self._rows[self._neighbours[batch, drawn]]
         taught, taught_other = self.module.taught(x), self.module.taught(other)
-        mean = (taught.mean(0) + taught_other.mean(0)) / 2
+        mean = (taught.exp().mean(0) + taught_other.exp().mean(0)) / 2
         self._prior = _PRIOR_MOMENTUM * self._prior + (1 - _PRIOR_MOMENTUM) * mean
         weights = pair_weights(taught, taught_other)
         one = mutual_information_loss(self.module(x), taught_other, self._prior, weights, _BETA)

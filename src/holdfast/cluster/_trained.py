@@ -32,6 +32,7 @@ class TrainedClusterer(BaseClusterer):
     _plain_state: ClassVar[tuple[str, ...]] = (
         "neighbour_recall_", "start_", "n_iter_", "converged_", "history_", "evidence_",
     )  # fmt: skip
+    _must_converge: ClassVar[bool] = True
     _to_hold_more: ClassVar[str] = "raise pretrain_epochs or hidden_dims[0]"
 
     @property
@@ -125,7 +126,7 @@ class TrainedClusterer(BaseClusterer):
         """Say what the user should know of a fit that ended early or could not hold its start."""
         training, lost = result.training, result.evidence[result.start] - result.evidence["result"]
         name = type(self).__name__
-        if training.history and not training.converged:
+        if training.history and not training.converged and self._must_converge:
             trouble = training.history[-1]["reason"] or "with labels still changing; raise max_epochs or tol"
             message = f"{name} stopped after {training.n_iter} of max_epochs={self.max_epochs}, {trouble}."
             warnings.warn(message, NotConvergedWarning, stacklevel=5)

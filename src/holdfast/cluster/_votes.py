@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from scipy import sparse
@@ -16,12 +17,13 @@ from holdfast.graph import agreement_graph, communities_at, fine_communities, li
 
 __all__ = ["Panel", "Verdict"]
 
-_ALLIES = 20  # members whose agreement counts for one: its own kind, and then some
-_SUPPORT_WEIGHT = 0.5
+_ALLIES = 8  # members whose agreement counts for one; with more, the kind of most members wins
+_SUPPORT_WEIGHT = 0.25
 _STRICT = 0.05  # of score: around the best, a member this far behind it has a vote e times as light
 _NEAR = 0.15  # of mutual information: the same for one this far from the best
 _MILD = 0.15  # of score: the same where all vote
-_TOGETHER = 0.008  # of score, for what all made: kinds smooth each other's mistakes, which no score sees
+# Of score, for what several made: they smooth each other's mistakes, which no score sees.
+_FEW_TOGETHER, _ALL_TOGETHER = 0.006, 0.012
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +62,9 @@ class Panel:
         self.members = list(members)
         self._graph = graph
         self._n_clusters = n_clusters
-        self.likeness = np.array([[self._alike(one, other) for other in members] for one in members])
+        self.likeness = np.eye(len(members))
+        for i, j in combinations(range(len(members)), 2):
+            self.likeness[i, j] = self.likeness[j, i] = self._alike(members[i], members[j])
         self.structures = np.array([self.structure(member.labels).value for member in members])
         # The member itself, at a likeness of 1, is none of its allies, unless there is no other.
         others = np.sort(self.likeness, axis=1)[:, : max(len(members) - 1, 1)]
@@ -72,7 +76,7 @@ class Panel:
         return structure(labels, self._graph, self._n_clusters)
 
     def score(self, labels: np.ndarray) -> float:
-        """Score labels (n,) that are no member's: structure and the support of the members."""
+        """Score a candidate (n,): structure and the support of all members, itself included if it is one."""
         one = Member("", "", labels)
         likeness = np.sort([self._alike(one, other) for other in self.members])
         return self.structure(labels).value + _SUPPORT_WEIGHT * float(likeness[-_ALLIES:].mean())
@@ -96,7 +100,7 @@ class Panel:
         behind = self.scores - self.scores[best]
         near = np.exp(behind / _STRICT + (self.likeness[best] - 1) / _NEAR)
         candidates = {"best member": (self.members[best].labels, near)}
-        scores = {"best member": float(self.scores[best])}
+        scores = {"best member": self.score(self.members[best].labels)}
         for name, labels, weights, bonus in self._counts(near, self._equal_say(behind), pairs):
             candidates[name] = labels, weights
             scores[name] = self.score(labels) + bonus
@@ -119,9 +123,9 @@ class Panel:
         graph = agreement_graph(partitions, near, pairs)
         groups = fine_communities(graph, fine_enough(graph.shape[0], k), None)
         if groups.max() + 1 >= k:
-            yield "consensus around the best", linkage_at(graph, groups, k), near, 0.0
+            yield "consensus around the best", linkage_at(graph, groups, k), near, _FEW_TOGETHER
         graph = agreement_graph(partitions, mild, pairs)
-        yield "consensus of all", communities_at(graph, k, seed=None)[0], mild, _TOGETHER
+        yield "consensus of all", communities_at(graph, k, orders=(None,))[0], mild, _ALL_TOGETHER
 
     def _alike(self, one: Member, other: Member) -> float:
         shape = (int(one.labels.max()) + 1, int(other.labels.max()) + 1)

@@ -22,7 +22,7 @@ def pair_weights(teacher: Tensor, teacher_other: Tensor) -> Tensor:
     Parameters
     ----------
     teacher, teacher_other : Tensor of shape (n, h, k)
-        The teacher's assignments of the rows and of their neighbours.
+        Logarithms of the teacher's assignments of the rows and of their neighbours.
 
     Returns
     -------
@@ -33,7 +33,7 @@ def pair_weights(teacher: Tensor, teacher_other: Tensor) -> Tensor:
     .. [1] Adaloglou, Michels, Kalisch and Kollmann, "Exploring the limits of deep image clustering using
        pretrained models", BMVC 2023.
     """
-    return (teacher * teacher_other).sum(2).mean(1, keepdim=True)
+    return torch.exp(teacher + teacher_other).sum(2).mean(1, keepdim=True)
 
 
 def mutual_information_loss(
@@ -47,9 +47,9 @@ def mutual_information_loss(
     Parameters
     ----------
     student : Tensor of shape (n, h, k)
-        Carries the gradient.
+        Logarithms of the assignments; carries the gradient.
     teacher_other : Tensor of shape (n, h, k)
-        The teacher's assignments of the neighbours.
+        Logarithms of the teacher's assignments of the neighbours.
     prior : Tensor of shape (h, k)
         Running mean of the teacher's assignments: clusters need not be of one size.
     weights : Tensor of shape (n, 1)
@@ -66,8 +66,8 @@ def mutual_information_loss(
     .. [1] Adaloglou, Michels, Kalisch and Kollmann, "Exploring the limits of deep image clustering using
        pretrained models", BMVC 2023.
     """
-    together = ((student * teacher_other).clamp_min(_TINY) ** beta / prior.clamp_min(_TINY)).sum(2)
-    return -(weights * torch.log(together)).mean()
+    together = torch.logsumexp(beta * (student + teacher_other) - prior.clamp_min(_TINY).log(), dim=2)
+    return -(weights * together).mean()
 
 
 def normalised_mutual_information(counts: np.ndarray) -> float:

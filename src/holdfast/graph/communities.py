@@ -13,6 +13,7 @@ from sknetwork.clustering import Louvain
 __all__ = ["communities", "communities_at"]
 
 _LOWEST, _HIGHEST, _STEPS = 1e-3, 64.0, 18
+_STRIDE = 0.3  # in the logarithm of the resolution
 _SURPLUS = 0.05  # communities too many, as a share of those wanted, that are merged rather than searched on
 
 
@@ -57,12 +58,11 @@ def communities_at(
     n_clusters: int,
     *,
     useful_shares: Sequence[float] = (0.25,),
-    n_orders: int = 1,
-    seed: int | None = 0,
+    orders: Sequence[int | None] = (0,),
 ) -> list[np.ndarray]:
-    """Partitions of a graph into a wanted number of communities, for several random orders of its nodes.
+    """Partitions of a graph into a wanted number of communities, for several orders of its nodes.
 
-    The resolution is bisected on a log scale, beginning where the last order ended, until the
+    The resolution is searched for on a log scale, beginning where the last order ended, until the
     wanted number of communities, or a few more, is of useful size. The rest, fragments, join the community
     they are best connected to; what is too many is merged down, best connected pair first.
 
@@ -75,10 +75,9 @@ def communities_at(
     useful_shares : sequence of float, default=(0.25,)
         Shares of the mean size ``n / n_clusters`` below which a community is a fragment; each gives a
         partition of its own.
-    n_orders : int, default=1
-        Orders tried. The order in which Louvain visits the nodes moves its answer by some points.
-    seed : int or None, default=0
-        Fixes the orders; None takes the nodes as they stand, once.
+    orders : sequence of int or None, default=(0,)
+        Seeds of the random orders tried, None being the order the nodes stand in. The order in which Louvain
+        visits the nodes moves its answer by some points.
 
     Returns
     -------
@@ -91,24 +90,31 @@ def communities_at(
     .. [1] Blondel et al., "Fast unfolding of communities in large networks", 2008.
     """
     partitions, guess = [], 1.0
-    for order in [None] if seed is None else range(seed, seed + n_orders):
+    for order in orders:
         cut_at = cache(partial(communities, graph, seed=order))  # the shares ask for the same cuts
         for share in useful_shares:
-            cut = _bisect(cut_at, n_clusters, max(2.0, share * graph.shape[0] / n_clusters), guess)
+            cut = _search(cut_at, n_clusters, max(2.0, share * graph.shape[0] / n_clusters), guess)
             guess = cut.resolution
             partitions.append(_merge_down(graph, _absorb_fragments(graph, cut, n_clusters), n_clusters))
     return partitions
 
 
-def _bisect(cut_at: Callable[[float], np.ndarray], n_clusters: int, useful: float, guess: float) -> _Cut:
-    low, high = np.log(_LOWEST), np.log(_HIGHEST)
+def _search(cut_at: Callable[[float], np.ndarray], n_clusters: int, useful: float, guess: float) -> _Cut:
+    """Go from the guess in growing strides until the count is passed, then halve the interval."""
+    low = high = None
+    stride = _STRIDE
     best = cut = _cut(cut_at, guess, useful)
     for _ in range(_STEPS):
         if n_clusters <= cut.count <= n_clusters * (1 + _SURPLUS):
             return cut
-        middle = float(np.log(cut.resolution))
-        low, high = (middle, high) if cut.count < n_clusters else (low, middle)
-        cut = _cut(cut_at, float(np.exp((low + high) / 2)), useful)
+        here = float(np.log(cut.resolution))
+        low, high = (here, high) if cut.count < n_clusters else (low, here)
+        if low is None or high is None:
+            there, stride = here + (stride if high is None else -stride), 2 * stride
+        else:
+            there = (low + high) / 2
+        there = float(np.clip(there, np.log(_LOWEST), np.log(_HIGHEST)))
+        cut = _cut(cut_at, float(np.exp(there)), useful)
         if _is_closer(cut, best, n_clusters):
             best = cut
     return best

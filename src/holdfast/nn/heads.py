@@ -38,13 +38,13 @@ class Heads(nn.Module):
         self.register_buffer("teacher", self.weight.detach().clone())
 
     def forward(self, rows: Tensor) -> Tensor:
-        """Soft assignments (n, h, k) of the heads."""
-        return torch.softmax((rows @ self.weight.T).view(-1, *self.shape), dim=2)
+        """Logarithms of the heads' soft assignments (n, h, k)."""
+        return torch.log_softmax((rows @ self.weight.T).view(-1, *self.shape), dim=2)
 
     @torch.no_grad()
     def taught(self, rows: Tensor) -> Tensor:
-        """Soft assignments (n, h, k) of the teachers."""
-        return torch.softmax((rows @ self.teacher.T).view(-1, *self.shape), dim=2)
+        """Logarithms of the teachers' soft assignments (n, h, k)."""
+        return torch.log_softmax((rows @ self.teacher.T).view(-1, *self.shape), dim=2)
 
     @torch.no_grad()
     def update(self, momentum: float) -> None:
