@@ -188,7 +188,7 @@ class ConsensusClustering(TrainedClusterer):
         if self.preset == "fast":
             config = replace(config, pretrain_epochs=_FAST_EPOCHS, max_epochs=0)
         start = Start("consensus", consensus.labels, consensus.judge(consensus.labels))
-        result, _ = refine(rows, config, start, consensus.neighbours, consensus.judge)
+        result, _ = refine(rows, config, start, consensus.neighbours, consensus.judge, consensus.expected)
         result.module.prepare.spaces = config.spaces
         best = {"best member": float(consensus.panel.structures.max())}
         return replace(result, evidence=best | result.evidence)

@@ -17,12 +17,14 @@ from holdfast.cluster._views import MOST_NEIGHBOURS, GraphView, View, make_views
 from holdfast.cluster._votes import Panel, Verdict
 from holdfast.evidence import STRUCTURE_SHARES, neighbourhood_size, structure
 from holdfast.graph import Neighbours, jaccard_graph, neighbour_pairs
+from holdfast.quality import predicted_quality
 from holdfast.training.callbacks import tell
 
 __all__ = ["Consensus", "form_consensus", "form_fast_consensus"]
 
 _DEC_WARM_EPOCHS, _DEC_EPOCHS, _DEC_BATCH_SIZE = 8, 12, 512  # a member among many need not be perfect
 _FAST_NEIGHBOURS = 15
+_LEAST_REFERENCES = 8
 _TINY = 1e-30  # total weight of a graph without edges
 
 
@@ -46,6 +48,18 @@ class Consensus:
     judge: Judge
     panel: Panel
     verdict: Verdict
+
+    def expected(self, labels: np.ndarray) -> float:
+        """Predict the share of labels (n,) that is right, from how the members reproduce each other.
+
+        Members are taken in the mixture that :mod:`holdfast.quality` was fitted with; without such ones the
+        share of neighbours that agree has to do.
+        """
+        references = [member.labels for member in self.panel.members if _is_reference(member)]
+        n_clusters = int(labels.max()) + 1
+        if len(references) < _LEAST_REFERENCES or n_clusters == 1:
+            return float((labels[self.neighbours.indices] == labels[:, None]).mean())
+        return predicted_quality(labels, self.neighbours, references, n_clusters).purity
 
 
 def form_consensus(
@@ -85,6 +99,13 @@ def form_fast_consensus(X: np.ndarray, config: DecConfig) -> Consensus:
     views = [make_views(X, (X.shape[1],), _meaningful(len(X), k, _FAST_NEIGHBOURS), config.seed)[-1]]
     forming = _Forming(X, config, views)
     return forming.settle([*graph_members(views, k, None), *linkage_members(views, k)])
+
+
+def _is_reference(member: Member) -> bool:
+    """Whether a member is of the mixture that the predicted quality was fitted with, 3 k-means to a graph."""
+    if member.kind == "k-means":
+        return "diffused" not in member.name or member.name.endswith("start 1")
+    return member.kind == "graph" and member.name.endswith("shuffle 1")
 
 
 def _meaningful(n_rows: int, n_clusters: int, most: int) -> int:

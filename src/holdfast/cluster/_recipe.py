@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -89,6 +90,7 @@ class _Run:
         self.corrupt = Corruption(config.noise, config.noise_level, self.generator)
         self._rows: Rows | None = None
         self._judge = judge
+        self.expected: Callable[[np.ndarray], float] | None = None
 
     @cached_property
     def neighbours(self) -> Neighbours:
@@ -215,7 +217,12 @@ def _train_from(
 
 
 def refine(
-    X: np.ndarray, config: DecConfig, start: Start, neighbours: Neighbours, judge: Judge
+    X: np.ndarray,
+    config: DecConfig,
+    start: Start,
+    neighbours: Neighbours,
+    judge: Judge,
+    expected: Callable[[np.ndarray], float] | None = None,
 ) -> tuple[DecResult, np.ndarray]:
     """Teach a new module one partition and train it on from there; the judge picks the state that is kept.
 
@@ -228,6 +235,9 @@ def refine(
         Of the rows, at most as many as are meaningful; for the neighbour term and the calibration.
     judge : callable
         Scores labels (n,); the start's evidence is its score too.
+    expected : callable, optional
+        Share of labels (n,) that is expected to be right, for the calibration; without it, the share of
+        neighbours that agree, which is more.
 
     Returns
     -------
@@ -237,6 +247,7 @@ def refine(
     """
     run = _Run(X, config, judge=judge)
     run.neighbours = neighbours
+    run.expected = expected
     result = _train_from(run, _module_for(run), start, {start.name: start.evidence.value}, None)
     return result, _answers(result.module, run.rows_for(result.module))
 
@@ -328,11 +339,14 @@ def _patience(n_rows: int, batch_size: int) -> int:
 
 @torch.no_grad()
 def _calibrate(run: _Run, module: Clusterer, rows: Rows) -> np.ndarray:
-    """Make the model as sure, on average, as neighbours agree; return its labels (n,)."""
+    """Make the model as sure, on average, as it is expected to be right; return its labels (n,)."""
     logits = map_blocks(module.score, rows)
     labels = logits.argmax(1).numpy()
-    agreement = float((labels[run.neighbours.indices] == labels[:, None]).mean())
-    module.calibration.fill_(calibrated_temperature(logits, agreement))
+    if run.expected is not None:
+        share = run.expected(labels)
+    else:
+        share = float((labels[run.neighbours.indices] == labels[:, None]).mean())
+    module.calibration.fill_(calibrated_temperature(logits, share))
     return labels
 
 
