@@ -1,6 +1,7 @@
 """Time and memory of one fit at 10,000, 100,000 and a million rows of 768 half-precision values, K = 100.
 
-``python -m benchmarks.scale run [N ...]`` writes ``results/scale.jsonl``, each fit in a process of its own on
+``python -m benchmarks.scale run METHOD [N ...]`` (``dec``, ``consensus`` or ``fast``, the consensus of one
+graph) writes ``results/scale.jsonl``, each fit in a process of its own on
 a memory map in the system's temporary folder (1.5 GB for a million rows); ``table`` prints Markdown.
 """
 
@@ -41,7 +42,7 @@ def write_map(folder: Path, n: int) -> Path:
     return path
 
 
-def one(path: Path) -> dict:
+def one(path: Path, method: str) -> dict:
     """Fit and predict in this process; what came before the fit does not count."""
     import torch  # the interpreter with its libraries is not the fit's memory
 
@@ -51,7 +52,11 @@ def one(path: Path) -> dict:
     X, y = np.load(path, mmap_mode="r"), np.load(path.with_name("y.npy"))
     torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], fused=True).step()  # loads what it loads
     warnings.simplefilter("ignore")
-    model = hf.DEC(K, random_state=0)
+    model = {
+        "dec": lambda: hf.DEC(K, random_state=0),
+        "consensus": lambda: hf.ConsensusClustering(K, random_state=0),
+        "fast": lambda: hf.ConsensusClustering(K, preset="fast", random_state=0),
+    }[method]()
     with peaks() as memory:
         wall, cpu = time.perf_counter(), time.process_time()
         model.fit(X)
@@ -61,7 +66,8 @@ def one(path: Path) -> dict:
         model.assign_rows(X)
         assign = time.perf_counter() - begin
     return {
-        "n": len(X), "wall": wall, "cpu": cpu, "threads": torch.get_num_threads(), "assign": assign,
+        "method": method, "n": len(X), "wall": wall, "cpu": cpu, "threads": torch.get_num_threads(),
+        "assign": assign,
         "peak_mb": memory["VmRSS"], "anonymous_mb": memory["RssAnon"], "assign_mb": memory_of_assign["VmRSS"],
         "acc": score(y, model.labels_)["acc"], "recall": model.neighbour_recall_, "start": model.start_,
     }  # fmt: skip
@@ -93,11 +99,11 @@ def resident() -> dict[str, float]:
     return {name: int(fields[name].split()[0]) / 1024 for name in ("VmRSS", "RssAnon")}
 
 
-def run(sizes: list[int]) -> None:
+def run(method: str, sizes: list[int]) -> None:
     for n in sizes:
         with tempfile.TemporaryDirectory() as folder:
             path = write_map(Path(folder), n)
-            command = [sys.executable, "-m", "benchmarks.scale", "one", str(path)]
+            command = [sys.executable, "-m", "benchmarks.scale", "one", method, str(path)]
             line = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
         with RESULTS.open("a") as file:
             file.write(line)
@@ -106,6 +112,7 @@ def run(sizes: list[int]) -> None:
 
 def table() -> str:
     columns = {
+        "method": lambda r: r.get("method", "dec"),
         "rows": lambda r: f"{r['n']:,}",
         "CPU s": lambda r: f"{r['cpu']:.0f}",
         "wall s (threads)": lambda r: f"{r['wall']:.0f} ({r['threads']})",
@@ -122,9 +129,9 @@ def table() -> str:
 
 if __name__ == "__main__":
     match sys.argv[1:]:
-        case ["one", path]:
-            print(json.dumps(one(Path(path))))
-        case ["run", *sizes]:
-            run([int(size) for size in sizes] or list(SIZES))
+        case ["one", method, path]:
+            print(json.dumps(one(Path(path), method)))
+        case ["run", method, *sizes]:
+            run(method, [int(size) for size in sizes] or list(SIZES))
         case _:
             print(describe(), table(), sep="\n\n")

@@ -187,8 +187,10 @@ class ConsensusClustering(TrainedClusterer):
         """Teach the consensus to one module, and train that on while it adds structure."""
         if self.preset == "fast":
             config = replace(config, pretrain_epochs=_FAST_EPOCHS, max_epochs=0)
-        start = Start("consensus", consensus.labels, consensus.judge(consensus.labels))
-        result, _ = refine(rows, config, start, consensus.neighbours, consensus.judge, consensus.expected)
+        start = Start("consensus", consensus.labels, consensus.panel.structure(consensus.labels))
+        result, _ = refine(
+            rows, config, start, consensus.neighbours, consensus.panel.structure, consensus.expected
+        )
         result.module.prepare.spaces = config.spaces
         best = {"best member": float(consensus.panel.structures.max())}
         return replace(result, evidence=best | result.evidence)

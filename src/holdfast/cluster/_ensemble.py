@@ -12,7 +12,7 @@ from scipy import sparse
 from holdfast.cluster._members import Member, graph_members, head_members, kmeans_members, linkage_members
 from holdfast.cluster._module import DecConfig
 from holdfast.cluster._recipe import refine
-from holdfast.cluster._start import Judge, Start
+from holdfast.cluster._start import Start
 from holdfast.cluster._views import MOST_NEIGHBOURS, GraphView, View, make_views
 from holdfast.cluster._votes import Panel, Verdict
 from holdfast.evidence import STRUCTURE_SHARES, neighbourhood_size, structure
@@ -37,15 +37,18 @@ class Consensus:
     labels : ndarray of shape (n,), int64
     neighbours : Neighbours
         Of the rows, as many as are meaningful.
-    judge : callable
-        Scores labels (n,) by structure.
+    graph : csr_matrix of shape (n, n)
+        That partitions are judged on.
+    pairs : tuple of ndarray
+        Rows that members voted on, two by two.
     panel : Panel
     verdict : Verdict
     """
 
     labels: np.ndarray
     neighbours: Neighbours
-    judge: Judge
+    graph: sparse.csr_matrix
+    pairs: tuple[np.ndarray, np.ndarray]
     panel: Panel
     verdict: Verdict
 
@@ -141,9 +144,10 @@ class _Forming:
         """Let members vote."""
         panel = Panel(members, self._graph, self._k)
         graphs = [view for view in self.views if isinstance(view, GraphView)]
-        verdict = panel.settle(neighbour_pairs(view.neighbours for view in graphs))
+        pairs = neighbour_pairs(view.neighbours for view in graphs)
+        verdict = panel.settle(pairs)
         near = self.main.neighbours.first(neighbourhood_size(len(self.X), self._k))
-        return Consensus(verdict.labels, near, panel.structure, panel, verdict)
+        return Consensus(verdict.labels, near, self._graph, pairs, panel, verdict)
 
     def _kmeans_members(self) -> list[Member]:
         if self._kmeans is None:
