@@ -11,7 +11,8 @@ Scores = dict[str, list[dict]]  # method -> one score dict a seed
 
 _COLUMNS = {
     "kmeans": "k-means", "louvain": "Louvain at K", "pick": "evidence's pick",
-    "dec_kmeans": "DEC, init=kmeans", "dec_graph": "DEC, init=graph", "dec_auto": "**DEC, init=auto**",
+    "consensus": "**consensus**", "consensus_fast": "consensus, fast",
+    "dec_kmeans": "DEC, init=kmeans", "dec_graph": "DEC, init=graph", "dec_auto": "DEC, init=auto",
     "idec": "IDEC", "published": "DEC as published",
 }  # fmt: skip
 
@@ -75,6 +76,11 @@ def _score_table(sets: dict[str, Scores], cell: Callable[[list[dict]], str]) -> 
 
 def _gain_table(sets: dict[str, Scores], pixels: set[str]) -> str:
     comparisons = {
+        "consensus over k-means": ("consensus", "kmeans"),
+        "consensus over Louvain": ("consensus", "louvain"),
+        "consensus over the evidence's pick": ("consensus", "pick"),
+        "consensus over DEC auto": ("consensus", "dec_auto"),
+        "fast consensus over k-means": ("consensus_fast", "kmeans"),
         "DEC from k-means over its own start": ("dec_kmeans", "dec_kmeans_start"),
         "DEC from the graph over its own start": ("dec_graph", "dec_graph_start"),
         "DEC auto over k-means": ("dec_auto", "kmeans"),
@@ -96,11 +102,12 @@ def _gain_table(sets: dict[str, Scores], pixels: set[str]) -> str:
                 [
                     title,
                     f"{np.mean(list(gains.values())):+.1f}",
+                    f"{np.median(list(gains.values())):+.1f}",
                     f"{without:+.1f}",
                     f"{gains[worst]:+.1f} ({worst})",
                 ]
             )
-    return markdown(["", "mean", "mean without pixel sets", "worst set"], rows)
+    return markdown(["", "mean", "median", "mean without pixel sets", "worst set"], rows)
 
 
 def cost_table(records: list[dict]) -> str:
