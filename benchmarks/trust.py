@@ -67,6 +67,13 @@ def run_dec(data: Dataset) -> np.ndarray:
     return hf.DEC(data.n_classes, random_state=0).fit(data.X).labels_
 
 
+def run_consensus(preset: str) -> Estimator:
+    def run(data: Dataset) -> np.ndarray:
+        return hf.ConsensusClustering(data.n_classes, preset=preset, random_state=0).fit(data.X).labels_
+
+    return run
+
+
 ESTIMATORS: dict[str, Estimator] = {
     **{f"kmeans_raw_1_{seed}": run_kmeans(1, seed, unit=False) for seed in (0, 1)},
     **{f"kmeans_l2_1_{seed}": run_kmeans(1, seed, unit=True) for seed in (0, 1)},
@@ -78,6 +85,8 @@ ESTIMATORS: dict[str, Estimator] = {
     "spectral": run_spectral,
     "gmm": run_gmm,
     "dec_auto": run_dec,
+    "consensus": run_consensus("full"),
+    "consensus_fast": run_consensus("fast"),
 }
 
 
