@@ -191,7 +191,7 @@ def test_a_folder_of_that_name_with_files_of_the_user_is_not_touched(tmp_path, m
 
 def test_a_run_goes_on_with_vectors_and_training(tmp_path, epochs):
     photos, encoder = make_photos(tmp_path / "photos", n=40), make_encoder(tmp_path / "encoder")
-    words = ("run", photos, "--n-clusters", 2, "--encoder", encoder)
+    words = ("run", photos, "--n-clusters", 2, "--encoder", encoder, "--method", "dec")
     first, _ = epochs.of(*words, "-o", tmp_path / "out", kill_in=2)
     assert names_in(tmp_path / "out") == {TRAINING_FOLDER, WORK_FOLDER}
     rest, done = epochs.of(*words, "-o", tmp_path / "out")

@@ -236,3 +236,91 @@ def test_an_unknown_number_of_clusters_is_found():
     model = ConsensusClustering("auto", **LIGHT).fit(X)
     assert model.n_clusters_ == model.cluster_count_.n_clusters == 4
     assert ari(y, model.labels_) == pytest.approx(1)
+
+
+# --- found by a review ---------------------------------------------------------------------------------
+
+
+def test_a_sample_tells_the_number_of_clusters_of_a_map(tmp_path, monkeypatch):
+    np.save(tmp_path / "x.npy", blobs(5_000)[0])
+    seen = []
+
+    def counted(X, **_more):
+        seen.append(X.shape)
+        return hf.ClusterCount(4, 4, 4, 1.0, "", {})
+
+    monkeypatch.setattr("holdfast.cluster._consensus.estimate_n_clusters", counted)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    ConsensusClustering("auto", preset="fast", subsample=500, random_state=0).fit(mapped)
+    assert seen == [(4_000, 24)]
+
+
+def test_no_space_is_left_out_of_the_heads():
+    one, _, y = two_spaces()
+    noise = np.random.default_rng(3).normal(size=(len(y), 24)).astype(np.float32)
+    options = {"spaces": (24, 24), "members": ("temi",), "max_epochs": 0, "random_state": 0}
+    first, second = (
+        ConsensusClustering(3, **options).fit(np.hstack(blocks)) for blocks in ((one, noise), (noise, one))
+    )
+    assert ari(y % 3, first.labels_) > 0.8
+    assert ari(y % 3, second.labels_) > 0.8
+
+
+def test_a_weak_space_does_not_cost_the_confidence():
+    one, _, y = two_spaces()
+    noise = np.random.default_rng(3).normal(size=(len(y), 24)).astype(np.float32)
+    alone = ConsensusClustering(3, **SHORT).fit(one)
+    both = ConsensusClustering(3, spaces=(24, 24), **SHORT).fit(np.hstack([one, noise]))
+    assert ari(y % 3, both.labels_) > 0.8
+    assert both.probabilities_.mean() > alone.probabilities_.mean() - 0.3
+
+
+def test_abstaining_is_no_move_and_empties_no_cluster(recwarn):
+    X, _ = blobs(spread=8.0)
+    model = ConsensusClustering(4, preset="fast", min_confidence=0.9, random_state=0).fit(X)
+    assert (model.labels_ == -1).any()
+    np.testing.assert_array_equal(model.labels_ == -1, model.start_labels_ == -1)
+    assert not [w for w in recwarn if "have members" in str(w.message)]
+    model.partial_fit(X)
+    np.testing.assert_array_equal(model.labels_ == -1, model.start_labels_ == -1)
+
+
+def test_a_kind_that_can_make_no_member_says_so(monkeypatch):
+    monkeypatch.setattr("holdfast.cluster._members.can_link", lambda *_: False)
+    with pytest.raises(InputError, match="none of the members asked for can be made of 60 rows and 4 cl"):
+        ConsensusClustering(4, members=("linkage",), **SHORT).fit(blobs(60)[0])
+
+
+@pytest.mark.filterwarnings("ignore::holdfast.exceptions.HoldfastWarning")
+def test_a_small_sample_and_a_count_that_is_found():
+    model = ConsensusClustering("auto", subsample=3, preset="fast", random_state=0).fit(blobs(200)[0])
+    assert model.labels_.shape == (200,)
+
+
+def test_partitions_are_of_the_fit_alone(tmp_path):
+    X, _ = blobs(120)
+    model = ConsensusClustering(4, preset="fast", random_state=0).fit(X)
+    hf.save(model, tmp_path / "m")
+    assert hf.load(tmp_path / "m").partitions_ is None
+    assert hf.load(tmp_path / "m").members_ == model.members_
+    assert model.partial_fit(X[:50]).partitions_ is None
+
+
+def test_the_order_in_which_kinds_are_named_does_not_matter():
+    X, _ = blobs(120, spread=4.0)
+    same_bits(
+        ConsensusClustering(4, members=("kmeans", "temi", "dec"), **SHORT).fit(X),
+        ConsensusClustering(4, members=("dec", "temi", "kmeans"), **SHORT).fit(X),
+    )
+
+
+def test_long_rows_of_several_spaces():
+    one, other, _ = two_spaces()
+    X = np.hstack([one, other])
+    model = ConsensusClustering(6, spaces=(24, 20), preset="fast", random_state=0).fit(X)
+    np.testing.assert_array_equal(model.predict(X * np.float32(1e30)), model.labels_)
+
+
+def test_equal_rows_are_refused_before_the_work():
+    with pytest.raises(InputError, match="all 100 rows are equal"):
+        ConsensusClustering(4).fit(np.ones((100, 20), dtype=np.float32))

@@ -223,3 +223,11 @@ def test_what_cannot_be_used_is_said_in_a_sentence(X, labels, partitions, messag
     with pytest.raises(InputError, match=message) as caught:
         holdfast.predict_quality(X, labels, partitions=partitions)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e17, 1e18])
+def test_the_length_of_the_rows_does_not_matter(digits, scale):
+    labels = np.arange(300) % 10
+    plain = holdfast.predict_quality(digits.X[:300], labels)
+    scaled = holdfast.predict_quality(digits.X[:300] * np.float32(scale), labels)
+    assert scaled.purity == pytest.approx(plain.purity, abs=0.02)

@@ -21,8 +21,8 @@ class Fit(FitTask):
 
     The table has a vector in every row: a list in a column `embedding` (Parquet), an array `X` (NumPy), or a
     list like [0.1, 0.2] in a quoted column `embeddings` (CSV). Columns `id`, `label` and `path` may stand
-    beside it. Labels are used for scoring only. If a long fit is interrupted, the same command goes on where
-    it stopped.
+    beside it. Labels are used for scoring only. If a long fit of the methods dec and idec is interrupted, the
+    same command goes on where it stopped.
     """
 
     name: ClassVar[str] = "fit"

@@ -20,7 +20,8 @@ class Run(FitTask):
     """Embed a folder of images, cluster it, and leave a taxonomy folder with a report.
 
     Class folders, with no image beside them, become labels for scoring only. Broken images are set aside and
-    named. If the command is interrupted, the same command goes on where it stopped.
+    named. If the command is interrupted, the same command goes on from the images embedded so far, and the
+    methods dec and idec from the training so far.
     """
 
     name: ClassVar[str] = "run"

@@ -141,9 +141,9 @@ class BaseClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
     def predict_proba(self, X: Any) -> np.ndarray:
         """Calibrated soft assignment of every row to every cluster.
 
-        On the rows of the fit, the mean of the highest probability equals the share of nearest neighbours
-        that are in the same cluster: an estimate of how often the cluster is right that needs no labels
-        (and is still somewhat too optimistic).
+        On the rows of the fit, the mean of the highest probability equals an estimate, without labels, of how
+        often the cluster is right: for a consensus the predicted purity (:func:`holdfast.predict_quality`),
+        else the share of nearest neighbours that are in the same cluster, which is somewhat too optimistic.
 
         Parameters
         ----------

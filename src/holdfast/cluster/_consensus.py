@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from holdfast.cluster._count import estimate_n_clusters
 from holdfast.cluster._dec import DEC
 from holdfast.cluster._ensemble import Consensus, form_consensus, form_fast_consensus
 from holdfast.cluster._module import DecConfig
-from holdfast.cluster._recipe import DecResult, refine
+from holdfast.cluster._recipe import DecResult, check_spread, refine
 from holdfast.cluster._sample import content_order, sample_size
 from holdfast.cluster._start import Start
 from holdfast.cluster._trained import TrainedClusterer, drawn_seed
@@ -25,7 +25,7 @@ from holdfast.io.mapped import take_rows
 
 __all__ = ["ConsensusClustering"]
 
-_ROWS = 20_000  # that vote; more change little
+_COUNTED_ROWS = 4_000  # that tell the number of clusters
 _FAST_EPOCHS = 5  # of distillation in the fast preset
 
 
@@ -54,10 +54,12 @@ class ConsensusClustering(TrainedClusterer):
         Kinds of members that vote; ``"fast"`` ignores it.
     spaces : sequence of int or None, default=None
         Widths of the blocks of columns of ``X``, where it holds embeddings of the same images by several
-        encoders side by side, such as ``(768, 512)``. Each votes by itself, and all count the same.
+        encoders side by side, such as ``(768, 512)``. All count the same; in the full preset each also votes
+        by itself.
     min_confidence : float, default=0.0
         Rows whose cluster is less probable than this get -1: no answer. See
-        :func:`holdfast.metrics.coverage_curve` for what a threshold costs and gains.
+        :func:`holdfast.metrics.coverage_curve` for what a threshold costs and gains. In the full preset mean
+        confidence is the predicted purity, in the fast one the share of neighbours that agree, which is more.
     max_epochs : int, default=40
         Most epochs of training after the consensus is learned; 0 leaves it as it was learned.
     batch_size : int, default=512
@@ -84,14 +86,17 @@ class ConsensusClustering(TrainedClusterer):
         The members that voted: ``kind``, ``name``, ``score`` (structure and support), ``support`` and
         ``weight`` (their share of the votes).
     partitions_ : list of ndarray of shape (n,) or None
-        Their labels, where all rows voted; not saved.
+        Their labels, where all rows voted and the fit was in this process: they are not saved.
     consensus_ : str
         Which candidate was distilled.
+    candidates_ : dict of str to float
+        Scores of all candidates.
     evidence_ : dict of str to float
         Structure of the best member, of the consensus, of the head once it had learned it (``"start"``), and
         of the ``"result"``.
     start_labels_ : ndarray of shape (n,), int64
-        What the head answered once it had learned the consensus, in the numbers of the result.
+        What the head answered once it had learned the consensus, in the numbers of the result; -1 where the
+        result has no answer.
     n_clusters_, n_iter_, converged_, history_, cluster_count_, neighbour_recall_, n_features_in_
         As in :class:`DEC`.
 
@@ -114,11 +119,17 @@ class ConsensusClustering(TrainedClusterer):
     (1797, 10)
     """
 
-    _plain_state: ClassVar[tuple[str, ...]] = (*TrainedClusterer._plain_state, "members_", "consensus_")
+    _plain_state: ClassVar[tuple[str, ...]] = (
+        *TrainedClusterer._plain_state,
+        "members_",
+        "consensus_",
+        "candidates_",
+    )
+    _usual_rows: ClassVar[int] = 20_000  # more votes change little
     _must_converge: ClassVar[bool] = (
         False  # training goes on from a result, and keeps it where it gains nothing
     )
-    _to_hold_more: ClassVar[str] = "take more rows (subsample) or fewer clusters"
+    _to_hold_more: ClassVar[str] = "ask for fewer clusters, or give all rows a vote (subsample=None)"
 
     def __init__(
         self,
@@ -147,13 +158,38 @@ class ConsensusClustering(TrainedClusterer):
         self.device = device
         self.random_state = random_state
 
+    def set_state(self, tensors: dict[str, np.ndarray], manifest: dict[str, Any]) -> None:
+        """Take the state that was offered; for :func:`holdfast.load`."""
+        super().set_state(tensors, manifest)
+        self.partitions_: list[np.ndarray] | None = None
+
+    def partial_fit(self, X: Any, y: object = None) -> Self:
+        """Train the head one epoch on the rows of ``X``, without a vote; unfitted, the same as ``fit``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+        y : ignored
+
+        Returns
+        -------
+        self
+            ``labels_`` are those of the rows just given, ``start_labels_`` what they were before; cluster
+            numbers keep their meaning.
+        """
+        if not hasattr(self, "module_"):
+            return self.fit(X)
+        super().partial_fit(X, y)
+        self.partitions_ = None
+        return self
+
     def _fit_rows(self, X: np.ndarray) -> None:
         self._config(1 if self.n_clusters == "auto" else self.n_clusters, seed=0)  # before the long work
         seed = drawn_seed(self.random_state)
         order = content_order(X, seed)
         count = None
         if self.n_clusters == "auto":
-            count = estimate_n_clusters(X[order], random_state=seed)
+            count = estimate_n_clusters(_taken(X, order[:_COUNTED_ROWS]), random_state=seed)
         self.cluster_count_ = count
         config = self._config(self.n_clusters if count is None else count.n_clusters, seed)
         if len(X) < config.n_clusters:
@@ -162,6 +198,8 @@ class ConsensusClustering(TrainedClusterer):
                 "give more rows or ask for fewer clusters."
             )
         rows = self._voting_rows(X, order, config)
+        config = replace(config, subsample=len(rows) if len(rows) < len(X) else None)
+        check_spread(rows, config)
         consensus = self._form(rows, config)
         result = self._distil(rows, config, consensus)
         self._take(result, X)
@@ -169,10 +207,7 @@ class ConsensusClustering(TrainedClusterer):
 
     def _voting_rows(self, X: np.ndarray, order: np.ndarray, config: DecConfig) -> np.ndarray:
         """Take a random sample of the rows, or all, in an order that is theirs."""
-        chosen = order[: sample_size(config.subsample, config.n_clusters, X.shape, _ROWS)]
-        ascending = np.argsort(chosen, kind="stable")  # a memory map is read fastest so
-        rows = np.empty((len(chosen), X.shape[1]), dtype=np.float32)
-        rows[ascending] = take_rows(X, chosen[ascending])
+        rows = _taken(X, order[: sample_size(config.subsample, config.n_clusters, X.shape, self._usual_rows)])
         if config.spaces is not None:
             rows = unit_blocks(torch.from_numpy(rows), config.spaces).numpy()
         return rows
@@ -181,7 +216,8 @@ class ConsensusClustering(TrainedClusterer):
         if self.preset == "fast":
             return form_fast_consensus(rows, config)
         widths = config.spaces or (rows.shape[1],)
-        return form_consensus(rows, config, widths, tuple(dict.fromkeys(self.members)))
+        kinds = [kind for kind in MEMBER_KINDS if kind in self.members]
+        return form_consensus(rows, config, widths, kinds)
 
     def _distil(self, rows: np.ndarray, config: DecConfig, consensus: Consensus) -> DecResult:
         """Teach the consensus to one module, and train that on while it adds structure."""
@@ -192,13 +228,15 @@ class ConsensusClustering(TrainedClusterer):
             rows, config, start, consensus.neighbours, consensus.panel.structure, consensus.expected
         )
         result.module.prepare.spaces = config.spaces
-        best = {"best member": float(consensus.panel.structures.max())}
+        panel = consensus.panel
+        best = {"best member": float(panel.structures[panel.scores.argmax()])}
         return replace(result, evidence=best | result.evidence)
 
     def _describe(self, consensus: Consensus, order: np.ndarray) -> None:
         """Set what people want to know of the votes."""
         panel, verdict = consensus.panel, consensus.verdict
         self.consensus_ = verdict.name
+        self.candidates_ = verdict.scores
         self.members_ = [
             {"kind": m.kind, "name": m.name, "score": float(score), "support": float(s), "weight": float(w)}
             for m, score, s, w in zip(
@@ -217,7 +255,7 @@ class ConsensusClustering(TrainedClusterer):
             check_choice("members", kind, MEMBER_KINDS)
         check_float("min_confidence", self.min_confidence, 0, 1)
         recipe = DEC(
-            n_clusters, max_epochs=self.max_epochs, batch_size=self.batch_size,
+            self.n_clusters, max_epochs=self.max_epochs, batch_size=self.batch_size,
             learning_rate=self.learning_rate, subsample=self.subsample, device=self.device,
             random_state=self.random_state,
         )  # fmt: skip
@@ -245,3 +283,11 @@ class ConsensusClustering(TrainedClusterer):
     def _answers(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         labels, confidence = super()._answers(rows)
         return np.where(confidence < self.min_confidence, -1, labels), confidence
+
+
+def _taken(X: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Copy rows of X (n, d) in a given order, reading a memory map in its own, which is fastest."""
+    ascending = np.argsort(chosen, kind="stable")
+    rows = np.empty((len(chosen), X.shape[1]), dtype=np.float32)
+    rows[ascending] = take_rows(X, chosen[ascending])
+    return rows

@@ -16,6 +16,7 @@ from holdfast.cluster._start import Start
 from holdfast.cluster._views import MOST_NEIGHBOURS, GraphView, View, make_views
 from holdfast.cluster._votes import Panel, Verdict
 from holdfast.evidence import STRUCTURE_SHARES, neighbourhood_size, structure
+from holdfast.exceptions import InputError
 from holdfast.graph import Neighbours, jaccard_graph, neighbour_pairs
 from holdfast.quality import predicted_quality
 from holdfast.training.callbacks import tell
@@ -24,7 +25,6 @@ __all__ = ["Consensus", "form_consensus", "form_fast_consensus"]
 
 _DEC_WARM_EPOCHS, _DEC_EPOCHS, _DEC_BATCH_SIZE = 8, 12, 512  # a member among many need not be perfect
 _FAST_NEIGHBOURS = 15
-_LEAST_REFERENCES = 8
 _TINY = 1e-30  # total weight of a graph without edges
 
 
@@ -58,11 +58,13 @@ class Consensus:
         Members are taken in the mixture that :mod:`holdfast.quality` was fitted with; without such ones the
         share of neighbours that agree has to do.
         """
-        references = [member.labels for member in self.panel.members if _is_reference(member)]
+        references = [member for member in self.panel.members if _is_reference(member)]
+        kinds = {member.kind for member in references}
         n_clusters = int(labels.max()) + 1
-        if len(references) < _LEAST_REFERENCES or n_clusters == 1:
+        if len(kinds) < 2 or n_clusters == 1:
             return float((labels[self.neighbours.indices] == labels[:, None]).mean())
-        return predicted_quality(labels, self.neighbours, references, n_clusters).purity
+        partitions = [member.labels for member in references]
+        return predicted_quality(labels, self.neighbours, partitions, n_clusters).purity
 
 
 def form_consensus(
@@ -104,8 +106,14 @@ def form_fast_consensus(X: np.ndarray, config: DecConfig) -> Consensus:
     return forming.settle([*graph_members(views, k, None), *linkage_members(views, k)])
 
 
+def _view_of(member: Member) -> str:
+    return member.name.partition(",")[0]
+
+
 def _is_reference(member: Member) -> bool:
     """Whether a member is of the mixture that the predicted quality was fitted with, 3 k-means to a graph."""
+    if _view_of(member) not in ("raw", "unit", "centred"):
+        return False  # of one embedding space of several
     if member.kind == "k-means":
         return "diffused" not in member.name or member.name.endswith("start 1")
     return member.kind == "graph" and member.name.endswith("shuffle 1")
@@ -141,7 +149,12 @@ class _Forming:
         return list(makers[kind]())
 
     def settle(self, members: list[Member]) -> Consensus:
-        """Let members vote."""
+        """Let members vote; of none, say so."""
+        if not members:
+            raise InputError(
+                f"none of the members asked for can be made of {len(self.X)} rows and {self._k} clusters; "
+                "ask for more kinds of members, or fewer rows (subsample)."
+            )
         panel = Panel(members, self._graph, self._k)
         graphs = [view for view in self.views if isinstance(view, GraphView)]
         pairs = neighbour_pairs(view.neighbours for view in graphs)
@@ -155,8 +168,11 @@ class _Forming:
         return self._kmeans
 
     def _head_members(self) -> list[Member]:
-        starts = [member for member in self._kmeans_members() if member.name.endswith("start 1")]
-        starts = [member for member in starts if not member.name.startswith("raw")]
+        starts = [
+            member
+            for member in self._kmeans_members()
+            if member.name.endswith("start 1") and _view_of(member) in ("unit", "centred")
+        ]
         self._heads = list(head_members(self.main, starts, self._k, self.config.seed))
         return self._heads
 

@@ -11,6 +11,7 @@ from scipy import sparse
 from holdfast.cluster._temi import train_heads
 from holdfast.cluster._views import GraphView, View
 from holdfast.graph import (
+    can_link,
     closeness_graph,
     communities_at,
     fine_communities,
@@ -32,7 +33,6 @@ _SHUFFLES = 6  # of the nodes of all graphs together, at least
 _HEADS = 4
 _SAMPLE, _SAMPLE_A_CLUSTER = 5_000, 30  # rows that k-means finds its centres on
 _FINE, _FINE_A_CLUSTER, _MOST_FINE = 200, 8, 2_000  # communities that linkage begins with
-_MOST_LINKED = 1 << 27  # numbers held by a linkage: half a gigabyte, twice
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +114,7 @@ def linkage_members(views: Sequence[View], n_clusters: int) -> Iterator[Member]:
         neighbours = view.neighbours.first(k)
         graph = jaccard_graph(neighbours)
         groups = fine_communities(graph, fine_enough(graph.shape[0], n_clusters), None)
-        if graph.shape[0] * (int(groups.max()) + 1) > _MOST_LINKED or groups.max() < n_clusters:
+        if not can_link(groups, n_clusters):
             continue
         for kind, weights in (("distances", closeness_graph(neighbours)), ("shared neighbours", graph)):
             yield Member("linkage", f"{name}, {kind}", linkage_at(weights, groups, n_clusters))

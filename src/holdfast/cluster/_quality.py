@@ -202,8 +202,8 @@ def _centred(X: np.ndarray) -> np.ndarray:
     scale = root_mean_square(X, mean)
     if scale == 0:
         raise InputError(f"all {len(X)} rows are equal, so there is nothing to tell apart; give other rows.")
-    centred = torch.from_numpy(X - mean)
-    return unit_rows(lift(centred, scale * X.shape[1] ** 0.5).numpy())
+    centred = torch.from_numpy((X - mean) / np.float32(scale))  # of unit size, whatever they were
+    return unit_rows(lift(centred, X.shape[1] ** 0.5).numpy())
 
 
 def _leading(rows: np.ndarray, random: np.random.RandomState) -> np.ndarray:

@@ -34,7 +34,7 @@ from holdfast.training.batches import Rows, map_blocks
 from holdfast.training.checkpoint import Checkpoint, Record
 from holdfast.training.precision import computing
 
-__all__ = ["DecResult", "continue_dec", "fit_dec", "refine"]
+__all__ = ["DecResult", "check_spread", "continue_dec", "fit_dec", "refine"]
 
 _FAR_BEHIND = 0.05  # in evidence: training does not make up for more
 _PATIENT_STEPS, _LEAST_PATIENCE, _MOST_PATIENCE = 400, 3, 10
@@ -83,9 +83,7 @@ class _Run:
         self.config = config
         self.X = X
         mean = mean_row(X) if module is None else module.prepare.mean.cpu().numpy()
-        scale = root_mean_square(X, mean)
-        _check_scale(X, scale, config)
-        self.mean, self.scale = mean, scale
+        self.mean, self.scale = mean, check_spread(X, config, mean)
         self.generator = torch.Generator().manual_seed(config.seed)
         self.corrupt = Corruption(config.noise, config.noise_level, self.generator)
         self._rows: Rows | None = None
@@ -138,8 +136,27 @@ class _Run:
             )
 
 
-def _check_scale(X: np.ndarray, scale: float, config: DecConfig) -> None:
-    """Refuse rows that are all equal, or so long that single precision cannot tell their length."""
+def check_spread(X: np.ndarray, config: DecConfig, mean: np.ndarray | None = None) -> float:
+    """Refuse rows that are all equal, or so long that single precision cannot tell their length.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, d)
+    config : DecConfig
+        Its ``subsample`` is a number exactly where rows were left out.
+    mean : ndarray of shape (d,), optional
+        What rows are looked at from; their mean by default.
+
+    Returns
+    -------
+    float
+        Root mean square of the centred entries.
+
+    Raises
+    ------
+    InputError
+    """
+    scale = root_mean_square(X, mean_row(X) if mean is None else mean)
     if scale == 0:
         rows, remedy = "rows", "check how the embeddings were made"
         if config.subsample is not None:  # as a fit resolves it: rows were left out
@@ -147,6 +164,7 @@ def _check_scale(X: np.ndarray, scale: float, config: DecConfig) -> None:
         raise InputError(f"all {len(X)} {rows} are equal, so there is nothing to tell apart; {remedy}.")
     if not scale * math.sqrt(X.shape[1]) < _LONGEST:
         raise InputError(f"X has rows of a length beyond {_LONGEST:.0e}; divide all values by {scale:.0e}.")
+    return scale
 
 
 def fit_dec(X: np.ndarray, config: DecConfig, checkpoint: Checkpoint | None = None) -> DecResult:

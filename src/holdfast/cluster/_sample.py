@@ -6,18 +6,18 @@ from typing import Literal
 
 import numpy as np
 
-from holdfast.io.mapped import release, take_rows
+from holdfast.io.mapped import release, row_blocks, take_rows
 
-__all__ = ["content_order", "sample_size", "training_rows"]
+__all__ = ["USUAL_ROWS", "content_order", "sample_size", "training_rows"]
 
-_ROWS, _ROWS_A_CLUSTER = 50_000, 100
+USUAL_ROWS, _ROWS_A_CLUSTER = 50_000, 100
 _SAMPLE_BYTES, _LEAST_ROWS_A_CLUSTER = 1 << 31, 20  # of very wide rows fewer, but enough for every cluster
 _MOST_BYTES = 1 << 30  # of rows that are copied for their type alone
 _HASHED_ROWS = 4_096
 
 
 def sample_size(
-    subsample: int | Literal["auto"] | None, n_clusters: int, shape: tuple[int, ...], usual: int = _ROWS
+    subsample: int | Literal["auto"] | None, n_clusters: int, shape: tuple[int, ...], usual: int = USUAL_ROWS
 ) -> int:
     """Resolve the parameter `subsample` for rows of shape (n, d); no fewer rows than clusters."""
     n, d = shape
@@ -59,10 +59,13 @@ def content_order(X: np.ndarray, seed: int) -> np.ndarray:
     """
     factors = np.random.default_rng(seed).integers(1 << 64, size=X.shape[1], dtype=np.uint64) | np.uint64(1)
     hashes = np.empty(len(X), dtype=np.uint64)
-    for start in range(0, len(X), _HASHED_ROWS):
-        rows = np.asarray(X[start : start + _HASHED_ROWS], dtype=np.float32) + np.float32(0)  # -0 is 0
+    start = 0
+    for block in row_blocks(X, _HASHED_ROWS):
+        rows = np.asarray(block, dtype=np.float32) + np.float32(0)  # -0 is 0
         words = np.ascontiguousarray(rows).view(np.uint32).astype(np.uint64)
-        hashes[start : start + _HASHED_ROWS] = (words * factors).sum(axis=1, dtype=np.uint64)
+        words *= factors
+        hashes[start : start + len(block)] = words.sum(axis=1, dtype=np.uint64)
+        start += len(block)
         release(X)
     # Sums of products are least even in their low bits; these steps are those of splitmix64.
     hashes = (hashes ^ (hashes >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -16,7 +16,7 @@ from holdfast.cluster._base import BaseClusterer, canonical_order
 from holdfast.cluster._count import ClusterCount
 from holdfast.cluster._module import DecConfig, empty_module
 from holdfast.cluster._recipe import DecResult, continue_dec
-from holdfast.cluster._sample import sample_size, training_rows
+from holdfast.cluster._sample import USUAL_ROWS, sample_size, training_rows
 from holdfast.exceptions import HoldfastWarning, NotConvergedWarning, ParameterError
 from holdfast.training.threads import within_cpus
 
@@ -32,6 +32,7 @@ class TrainedClusterer(BaseClusterer):
     _plain_state: ClassVar[tuple[str, ...]] = (
         "neighbour_recall_", "start_", "n_iter_", "converged_", "history_", "evidence_",
     )  # fmt: skip
+    _usual_rows: ClassVar[int] = USUAL_ROWS
     _must_converge: ClassVar[bool] = True
     _to_hold_more: ClassVar[str] = "raise pretrain_epochs or hidden_dims[0]"
 
@@ -62,14 +63,15 @@ class TrainedClusterer(BaseClusterer):
             return self.fit(X)
         rows = self._check_rows(X, reset=False)
         config = replace(self._config(self.n_clusters_), max_epochs=1, select="last")
-        self.start_labels_ = self._answer(rows)
+        earlier = self._answer_by([self.module_], rows)[:, 0]
         if len(rows) > 1:
             with within_cpus():
-                size = sample_size(config.subsample, self.n_clusters_, rows.shape)
+                size = sample_size(config.subsample, self.n_clusters_, rows.shape, self._usual_rows)
                 training = continue_dec(training_rows(rows, size, config.seed), config, self.module_)
             self.n_iter_ += training.n_iter
             self.history_ = [*self.history_, *training.history]
         self.labels_, self.probabilities_ = self._answers(rows)
+        self.start_labels_ = np.where(self.labels_ < 0, -1, earlier)
         self.cluster_centers_ = self.module_.unit_centres().numpy()
         return self
 
@@ -112,7 +114,7 @@ class TrainedClusterer(BaseClusterer):
         module.reorder(torch.from_numpy(order))
         self.start_ = result.start
         self.labels_, self.probabilities_ = self._answers(X)
-        self.start_labels_ = np.argsort(order)[earlier]
+        self.start_labels_ = np.where(self.labels_ < 0, -1, np.argsort(order)[earlier])
         self.cluster_centers_ = module.unit_centres().numpy()
         self.neighbour_recall_ = result.recall
         self.n_clusters_ = len(order)
@@ -120,9 +122,9 @@ class TrainedClusterer(BaseClusterer):
         self.converged_ = training.converged
         self.history_ = training.history
         self.evidence_ = result.evidence
-        self._warn(result)
+        self._warn(result, len(np.unique(found)))
 
-    def _warn(self, result: DecResult) -> None:
+    def _warn(self, result: DecResult, used: int) -> None:
         """Say what the user should know of a fit that ended early or could not hold its start."""
         training, lost = result.training, result.evidence[result.start] - result.evidence["result"]
         name = type(self).__name__
@@ -133,7 +135,7 @@ class TrainedClusterer(BaseClusterer):
         if lost > _NOTABLE and self._keeps_best:
             lost_text = f"{name} could not hold all of its {result.start} start, which had {lost:.3f} more"
             warnings.warn(f"{lost_text} evidence; {self._to_hold_more}.", HoldfastWarning, stacklevel=5)
-        if (used := len(np.unique(self.labels_))) < self.n_clusters_:
+        if used < self.n_clusters_:
             message = f"only {used} of {self.n_clusters_} clusters have members; ask for fewer clusters."
             warnings.warn(message, HoldfastWarning, stacklevel=5)
 

@@ -13,7 +13,7 @@ from holdfast.cluster._members import Member, fine_enough
 from holdfast.evidence import Evidence, structure
 from holdfast.functional.matching import contingency
 from holdfast.functional.mutual import normalised_mutual_information
-from holdfast.graph import agreement_graph, communities_at, fine_communities, linkage_at
+from holdfast.graph import agreement_graph, can_link, communities_at, fine_communities, linkage_at
 
 __all__ = ["Panel", "Verdict"]
 
@@ -122,7 +122,7 @@ class Panel:
         partitions, k = [member.labels for member in self.members], self._n_clusters
         graph = agreement_graph(partitions, near, pairs)
         groups = fine_communities(graph, fine_enough(graph.shape[0], k), None)
-        if groups.max() + 1 >= k:
+        if can_link(groups, k):
             yield "consensus around the best", linkage_at(graph, groups, k), near, _FEW_TOGETHER
         graph = agreement_graph(partitions, mild, pairs)
         yield "consensus of all", communities_at(graph, k, orders=(None,))[0], mild, _ALL_TOGETHER

@@ -15,6 +15,7 @@ LIFT_UP_TO = 16
 """Rows of at most this many columns are lifted: so few directions alone say too little."""
 
 _BLOCK = 8_192
+_TINY = 1e-30
 
 
 def lift(centred: Tensor, height: Tensor | float) -> Tensor:
@@ -54,7 +55,10 @@ def unit_blocks(x: Tensor, widths: Sequence[int]) -> Tensor:
     Tensor of shape (n, d)
         Blocks of length ``1 / sqrt(len(widths))``, rows of length one; a block of zeros stays one.
     """
-    blocks = [normalize(block, dim=1) for block in torch.split(x, list(widths), dim=1)]
+    blocks = []
+    for block in torch.split(x, list(widths), dim=1):
+        largest = block.abs().amax(1, keepdim=True).clamp_min(_TINY)  # squares of long rows would overflow
+        blocks.append(normalize(block / largest, dim=1))
     joined: Tensor = torch.cat(blocks, dim=1) / len(widths) ** 0.5
     return joined
 

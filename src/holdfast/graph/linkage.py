@@ -8,9 +8,10 @@ from scipy import sparse
 from holdfast.graph.communities import communities
 from holdfast.graph.neighbours import Neighbours
 
-__all__ = ["closeness_graph", "fine_communities", "linkage_at"]
+__all__ = ["can_link", "closeness_graph", "fine_communities", "linkage_at"]
 
 _START_RESOLUTION, _FINER, _COARSER, _TRIES = 64.0, 4.0, 2.0, 6
+_MOST_DEGREES = 1 << 27  # numbers held by a linkage: half a gigabyte, some four times at its peak
 _TOO_MANY = 3  # times the communities asked for
 
 
@@ -76,6 +77,12 @@ def fine_communities(graph: sparse.csr_matrix, at_least: int, seed: int | None) 
     return best
 
 
+def can_link(groups: np.ndarray, n_clusters: int) -> bool:
+    """Tell whether groups (n,) are enough for the clusters, and few enough for the memory of a linkage."""
+    count = int(groups.max()) + 1
+    return n_clusters <= count and len(groups) * count <= _MOST_DEGREES
+
+
 def linkage_at(weights: sparse.csr_matrix, groups: np.ndarray, n_clusters: int) -> np.ndarray:
     r"""Merge groups, the pair of greatest affinity first, until a number of clusters is left.
 
@@ -95,7 +102,8 @@ def linkage_at(weights: sparse.csr_matrix, groups: np.ndarray, n_clusters: int) 
     weights : csr_matrix of shape (n, n)
         Directed or symmetric weights.
     groups : ndarray of shape (n,)
-        Where merging begins; m numbers from 0. Needs memory for n x m numbers, twice.
+        Where merging begins; m numbers from 0. Needs memory for n x m numbers, some four times: ask
+        :func:`can_link`.
     n_clusters : int
         Clusters wanted, at most m.
 
@@ -126,8 +134,8 @@ class _Merger:
         n, self.count = len(groups), int(groups.max()) + 1
         member = sparse.csr_matrix((np.ones(n, np.float32), (np.arange(n), groups)), (n, self.count))
         self.labels = groups.copy()
-        self._out = np.asarray((weights @ member).todense(), order="F")
-        self._into = np.asarray((weights.T @ member).todense(), order="F")
+        self._out = (weights @ member).toarray(order="F")
+        self._into = (weights.T @ member).toarray(order="F")
         self._sizes = np.bincount(groups, minlength=self.count).astype(np.float64)
         self._gone = np.zeros(self.count, dtype=bool)
         self._shared = np.asarray(member.T @ (self._out * self._into), dtype=np.float64)

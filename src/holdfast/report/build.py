@@ -144,7 +144,10 @@ class _Builder:
 
     def _trust(self, quality: Quality | None, by_labels: float | None) -> Trust:
         noun = "pictures" if self.album.pictures else "items"
-        return make_trust(quality, self.sizes, self.placement.confidence, noun=noun, by_labels=by_labels)
+        answered = self.placement.confidence[self.labels >= 0]
+        if not len(answered):
+            answered = self.placement.confidence
+        return make_trust(quality, self.sizes, answered, noun=noun, by_labels=by_labels)
 
     def _members(self, rows: Ints) -> tuple[Member, ...]:
         return tuple(_member(int(row), self.emb, self.placement, self.album) for row in rows)
