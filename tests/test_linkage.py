@@ -9,6 +9,7 @@ from sklearn.datasets import make_moons
 
 from holdfast.graph import (
     Neighbours,
+    can_link,
     closeness_graph,
     fine_communities,
     jaccard_graph,
@@ -96,3 +97,12 @@ def test_fine_communities_are_at_least_as_many_as_asked_for(wanted, digits):
 def test_rows_stand_alone_where_no_resolution_is_fine_enough():
     complete = sparse.csr_matrix(np.ones((4, 4), dtype=np.float32) - np.eye(4, dtype=np.float32))
     assert fine_communities(complete, 5, None).tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("n", "groups", "clusters", "can"),
+    [(100, 10, 10, True), (100, 10, 11, False), (4_096, 4_096, 2, True), (4_097, 4_097, 2, False),
+     (100_000, 2_000, 1_000, False), (20_000, 2_000, 100, True)],
+)  # fmt: skip
+def test_linkage_knows_its_limits(n, groups, clusters, can):
+    assert can_link(np.arange(n) % groups, clusters) is can

@@ -12,6 +12,7 @@ __all__ = ["can_link", "closeness_graph", "fine_communities", "linkage_at"]
 
 _START_RESOLUTION, _FINER, _COARSER, _TRIES = 64.0, 4.0, 2.0, 6
 _MOST_DEGREES = 1 << 27  # numbers held by a linkage: half a gigabyte, some four times at its peak
+_MOST_GROUPS = 4_096  # merges of more take longer than they are worth
 _TOO_MANY = 3  # times the communities asked for
 
 
@@ -78,9 +79,9 @@ def fine_communities(graph: sparse.csr_matrix, at_least: int, seed: int | None) 
 
 
 def can_link(groups: np.ndarray, n_clusters: int) -> bool:
-    """Tell whether groups (n,) are enough for the clusters, and few enough for the memory of a linkage."""
+    """Tell whether groups (n,) are enough for the clusters, and few enough for a linkage."""
     count = int(groups.max()) + 1
-    return n_clusters <= count and len(groups) * count <= _MOST_DEGREES
+    return n_clusters <= count <= _MOST_GROUPS and len(groups) * count <= _MOST_DEGREES
 
 
 def linkage_at(weights: sparse.csr_matrix, groups: np.ndarray, n_clusters: int) -> np.ndarray:
