@@ -13,7 +13,7 @@ from holdfast.cluster._members import Member, graph_members, head_members, kmean
 from holdfast.cluster._module import DecConfig
 from holdfast.cluster._recipe import refine
 from holdfast.cluster._start import Start
-from holdfast.cluster._views import MOST_NEIGHBOURS, GraphView, View, make_views
+from holdfast.cluster._views import MOST_NEIGHBOURS, GraphView, View, centred_view, make_views
 from holdfast.cluster._votes import Panel, Verdict
 from holdfast.evidence import STRUCTURE_SHARES, neighbourhood_size, structure
 from holdfast.exceptions import InputError
@@ -101,7 +101,7 @@ def form_consensus(
 def form_fast_consensus(X: np.ndarray, config: DecConfig) -> Consensus:
     """Cut one graph by communities and by linkage, and take what has more structure."""
     k = config.n_clusters
-    views = [make_views(X, (X.shape[1],), _meaningful(len(X), k, _FAST_NEIGHBOURS), config.seed)[-1]]
+    views: list[View] = [centred_view(X, _meaningful(len(X), k, _FAST_NEIGHBOURS))]
     forming = _Forming(X, config, views)
     return forming.settle([*graph_members(views, k, None), *linkage_members(views, k)])
 

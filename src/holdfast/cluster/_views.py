@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from holdfast.cluster._start import View as Look
 from holdfast.cluster._start import leading
 from holdfast.functional.geometry import LIFT_UP_TO, lift, mean_row, root_mean_square
 from holdfast.graph import Neighbours, nearest_neighbours, unit_rows
 
-__all__ = ["MOST_NEIGHBOURS", "GraphView", "View", "make_views"]
+__all__ = ["MOST_NEIGHBOURS", "GraphView", "View", "centred_view", "make_views"]
 
 MOST_NEIGHBOURS = 25
 
@@ -74,22 +73,24 @@ def make_views(X: np.ndarray, widths: Sequence[int], n_neighbours: int, seed: in
     return views + _views_of(X, n_neighbours, seed)
 
 
-def _views_of(X: np.ndarray, n_neighbours: int, seed: int) -> list[View]:
+def centred_view(X: np.ndarray, n_neighbours: int) -> GraphView:
+    """Look at rows (n, d) from their mean, in all columns: the view that :func:`make_views` ends with."""
     mean = mean_row(X)
-    raw = View("raw", leading(X, _as_single, seed))
+    seen = X - mean
     if X.shape[1] <= LIFT_UP_TO:
         height = root_mean_square(X, mean) * X.shape[1] ** 0.5
-        lifted = lift(torch.from_numpy(X - mean), height).numpy()
-        return [raw, GraphView("centred", unit_rows(lifted), nearest_neighbours(lifted, n_neighbours))]
-    looks: dict[str, tuple[Look, np.ndarray]] = {
-        "unit": (unit_rows, X),
-        "centred": (lambda rows: unit_rows(_as_single(rows) - mean), X - mean),
-    }
-    directed = [
-        GraphView(name, leading(X, look, seed), nearest_neighbours(seen, n_neighbours))
-        for name, (look, seen) in looks.items()
-    ]
-    return [raw, *directed]
+        seen = lift(torch.from_numpy(seen), height).numpy()
+    return GraphView("centred", seen, nearest_neighbours(seen, n_neighbours))
+
+
+def _views_of(X: np.ndarray, n_neighbours: int, seed: int) -> list[View]:
+    raw, centred = View("raw", leading(X, _as_single, seed)), centred_view(X, n_neighbours)
+    if X.shape[1] <= LIFT_UP_TO:
+        return [raw, replace(centred, rows=unit_rows(centred.rows))]
+    mean = mean_row(X)
+    unit = GraphView("unit", leading(X, unit_rows, seed), nearest_neighbours(X, n_neighbours))
+    rows = leading(X, lambda rows: unit_rows(_as_single(rows) - mean), seed)
+    return [raw, unit, replace(centred, rows=rows)]
 
 
 def _as_single(rows: np.ndarray) -> np.ndarray:
