@@ -214,6 +214,9 @@ def test_a_consensus_abstains_below_a_confidence(tmp_path, unsure, predicting):
     assert sure.cluster[~sure.abstained].tolist() == stored.cluster[~sure.abstained].tolist()
     again = succeed_json("assign", tmp_path / "sure", unsure)
     assert [item["cluster"] for item in again["items"]] == sure.cluster.tolist()
+    every = succeed_json("assign", tmp_path / "sure", unsure, "--min-confidence", 0)
+    assert every["abstained"] == 0, "a threshold given now counts, not the one of the fit"
+    assert [item["cluster"] for item in every["items"]] == stored.cluster.tolist()
     said = succeed("report", tmp_path / "sure")
     assert f"{found['abstained']} items belong to no cluster." in Path(said.strip()).read_text(
         encoding="utf-8"

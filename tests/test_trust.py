@@ -120,8 +120,8 @@ def test_the_curve_and_its_steps_by_hand():
     ]  # fmt: skip
     assert trust.advice.threshold == 0.9  # the first that reaches 95 of 100
     assert trust.keep == (
-        "Answer only where confidence is at least .9: 20 % of the items are kept, and 97.0 % of these are "
-        "expected to be right."
+        "Answer only where confidence is at least .9: 20 % of the items are kept, and by the model's own "
+        "confidence 97.0 % of these are right."
     )
 
 
@@ -161,9 +161,27 @@ def test_a_disagreement_with_the_models_own_confidence_is_admitted():
         ((0.9, 0.8, 1.0), "careful side."),
     ):
         trust = make_trust(quality_of([0.6], [100], whole), sizes, CONFIDENCE)
-        assert trust.sentences[1].startswith("The model's own confidence expects 75 % to be right, ")
-        assert trust.sentences[1].endswith(ends)
-    assert len(make_trust(quality_of([0.7], [100], (0.75, 0.7, 0.8)), sizes, CONFIDENCE).sentences) == 1
+        assert trust.sentences[-1].startswith("The model's own confidence expects 75 % to be right, ")
+        assert trust.sentences[-1].endswith(ends)
+    assert len(make_trust(quality_of([0.7], [100], (0.75, 0.7, 0.8)), sizes, CONFIDENCE).sentences) == 2
+
+
+def test_what_is_said_of_items_with_a_cluster_is_not_said_of_all():
+    quality, sizes = quality_of([0.75], [100], (0.75, 0.7, 0.8)), np.array([100])
+    trust = make_trust(quality, sizes, CONFIDENCE, n_items=200, by_labels=0.9, count=True)
+    assert [(p.threshold, p.coverage) for p in trust.curve] == [(0.55, 0.5), (0.85, 0.3), (0.97, 0.1)]
+    assert "10 % of the items are kept" in trust.keep
+    assert trust.sentences[1:] == (
+        "This is said of the 50 % of the items that have a cluster, and of no other.",
+        (
+            "The labels that came with the data, which the prediction never saw, say 90: outside what was "
+            "predicted. Another number of clusters is the likeliest reason."
+        ),
+        (
+            "The number of clusters is an estimate that the prediction takes as right: with too few, it is too "
+            "high, so it does not tell which number is better."
+        ),
+    )
 
 
 def test_thresholds_are_written_as_everywhere_in_the_report():

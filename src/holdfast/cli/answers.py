@@ -32,7 +32,7 @@ def assign(
     encoder: str | None = None,
     device: str = "auto",
     beside: Path | None = None,
-    min_confidence: float = 0.0,
+    min_confidence: float | None = None,
 ) -> tuple[AssignmentTable, Collection]:
     """Assign items to the clusters of a taxonomy.
 
@@ -50,8 +50,8 @@ def assign(
         Where the encoder and the model run.
     beside : Path, optional
         The file that the answer goes to: a large table needs room in its folder, see `read_table`.
-    min_confidence : float, default=0.0
-        Items that the model is less sure of are left without a cluster.
+    min_confidence : float, optional
+        Items that the model is less sure of are left without a cluster; by default as it was fitted.
 
     Returns
     -------
@@ -68,7 +68,8 @@ def assign(
     """
     from holdfast.training.batches import resolve_device
 
-    check_float("min_confidence", min_confidence, 0, 1)
+    if min_confidence is not None:
+        check_float("min_confidence", min_confidence, 0, 1)
     taxonomy = open_taxonomy(folder)
     are_images = _is_folder_of_images(source)
     run = taxonomy.read_run()
@@ -81,7 +82,11 @@ def assign(
         _check_same_space(folder, run, collection)
     model = taxonomy.load_model()
     model.module_.to(place)
-    return AssignmentTable.predicted(model, collection.emb).abstaining_below(min_confidence), collection
+    if "min_confidence" in model.get_params(deep=False):
+        given = min_confidence if min_confidence is not None else model.min_confidence
+        model.set_params(min_confidence=given)  # a lower one than the fit's gives more answers
+    table = AssignmentTable.predicted(model, collection.emb)
+    return table.abstaining_below(min_confidence or 0.0), collection
 
 
 def evaluate(folder: Path, table: Path | None = None) -> dict[str, Any]:

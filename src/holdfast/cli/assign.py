@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 
 import typer
 
-from holdfast.cli.options import Device, MinConfidence, Taxonomy
+from holdfast.cli.options import Device, Taxonomy
 from holdfast.cli.present import abstention, show_assignments
 from holdfast.cli.screen import Screen
 from holdfast.cli.task import Task
@@ -39,7 +39,15 @@ class Assign(Task):
             "--encoder", metavar="NAME|FOLDER", help="For images; default: the taxonomy's own encoder."
         ),
     ] = None
-    min_confidence: MinConfidence = 0.0
+    min_confidence: Annotated[
+        float | None,
+        typer.Option(
+            "--min-confidence",
+            metavar="X",
+            help="Leave items that the model is less sure of than this, 0 to 1, without a cluster (-1); "
+            "default: as it was fitted.",
+        ),
+    ] = None
     device: Device = "auto"
 
     def run(self, screen: Screen) -> None:

@@ -37,7 +37,8 @@ def show_outcome(screen: Screen, outcome: Outcome) -> None:
     if run["scores"] is not None:
         screen.line(f"Against the labels, which the fit never saw: {_score_line(run['scores']['result'])}.")
     if run["abstained"]:
-        screen.line(f"{run['n']:,} items{abstention(run['abstained'])}.")
+        wrong = "; against the labels these count as wrong" if run["scores"] is not None else ""
+        screen.line(f"{run['n']:,} items{abstention(run['abstained'])}{wrong}.")
     if run["quarantined"]:
         reasons = printable(outcome.folder / "run.json")
         screen.line(f"Images set aside: {len(run['quarantined']):,}. {reasons} says why.")

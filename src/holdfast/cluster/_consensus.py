@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Literal, Self
@@ -19,7 +20,7 @@ from holdfast.cluster._recipe import DecResult, check_spread, refine
 from holdfast.cluster._sample import content_order, sample_size
 from holdfast.cluster._start import Start
 from holdfast.cluster._trained import TrainedClusterer, drawn_seed
-from holdfast.exceptions import InputError, ParameterError
+from holdfast.exceptions import HoldfastWarning, InputError, ParameterError
 from holdfast.functional.geometry import unit_blocks
 from holdfast.io.mapped import take_rows
 
@@ -204,6 +205,10 @@ class ConsensusClustering(TrainedClusterer):
         result = self._distil(rows, config, consensus)
         self._take(result, X)
         self._describe(consensus, order)
+        if self.min_confidence > 0 and (self.labels_ < 0).all():
+            surest = float(self.probabilities_.max())
+            text = f"no row reaches min_confidence={self.min_confidence:g}, the surest is at {surest:.2f}"
+            warnings.warn(f"{text}; lower it.", HoldfastWarning, stacklevel=4)
 
     def _voting_rows(self, X: np.ndarray, order: np.ndarray, config: DecConfig) -> np.ndarray:
         """Take a random sample of the rows, or all, in an order that is theirs."""
@@ -235,6 +240,7 @@ class ConsensusClustering(TrainedClusterer):
     def _describe(self, consensus: Consensus, order: np.ndarray) -> None:
         """Set what people want to know of the votes."""
         panel, verdict = consensus.panel, consensus.verdict
+        self.converged_ = self.converged_ or self.n_iter_ == 0  # nothing was left to be trained
         self.consensus_ = verdict.name
         self.candidates_ = verdict.scores
         self.members_ = [

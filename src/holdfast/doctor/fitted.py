@@ -141,7 +141,7 @@ def noise(result: Result) -> Finding | None:
     return Finding(
         "much-noise", "warning" if share >= 0.5 else "note",
         f"{percent(share)} of the rows belong to no cluster.",
-        "Loosen the method's density (eps) if they should.",
+        "Lower min_confidence, or loosen the method's density (eps), if they should.",
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from holdfast.exceptions import InputError
 from holdfast.graph import unit_rows
 from holdfast.io import Embeddings
+from holdfast.metrics import purity
 from holdfast.report.compare import Moves, agree, as_text, compare, compose, find_moves, start_labels_of
 from holdfast.report.headline import make_headline, start_name
 from holdfast.report.history import curves_of, remarks_of
@@ -123,7 +124,7 @@ class _Builder:
         evidence = getattr(self.model, "evidence_", None) or {}
         start = start_name(comparison.name if comparison else "first")
         agreement = agree(self.truth, self.labels, self.start, start)
-        trust = self._trust(quality, None if agreement is None else agreement.scores[-1].purity)
+        trust = self._trust(quality)
         ballots = ballots_of(getattr(self.model, "members_", None))
         return Report(
             headline=make_headline(summary, clusters, comparison, trust),
@@ -142,12 +143,23 @@ class _Builder:
             ballots=ballots,
         )
 
-    def _trust(self, quality: Quality | None, by_labels: float | None) -> Trust:
-        noun = "pictures" if self.album.pictures else "items"
-        answered = self.placement.confidence[self.labels >= 0]
-        if not len(answered):
-            answered = self.placement.confidence
-        return make_trust(quality, self.sizes, answered, noun=noun, by_labels=by_labels)
+    def _trust(self, quality: Quality | None) -> Trust:
+        """Put together what is expected, of the items that have a cluster (of all, if none has)."""
+        answered = self.labels >= 0
+        by_labels = None
+        if self.truth is not None and answered.any():
+            by_labels = purity(self.truth[answered], self.labels[answered])
+        if not answered.any():
+            answered = ~answered
+        return make_trust(
+            quality,
+            self.sizes,
+            self.placement.confidence[answered],
+            n_items=len(answered),
+            noun="pictures" if self.album.pictures else "items",
+            by_labels=by_labels,
+            count=getattr(self.model, "cluster_count_", None) is not None,
+        )
 
     def _members(self, rows: Ints) -> tuple[Member, ...]:
         return tuple(_member(int(row), self.emb, self.placement, self.album) for row in rows)

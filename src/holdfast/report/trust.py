@@ -27,8 +27,10 @@ def make_trust(
     sizes: npt.NDArray[np.integer],
     confidence: npt.NDArray[np.floating],
     *,
+    n_items: int | None = None,
     noun: str = "items",
     by_labels: float | None = None,
+    count: bool = False,
 ) -> Trust:
     """Put together what the report says of trust.
 
@@ -39,22 +41,30 @@ def make_trust(
     sizes : ndarray of shape (k,)
         Items in each cluster; empty ones are left out.
     confidence : ndarray of shape (n,)
-        Highest probability of each item.
+        Highest probability of each item that has a cluster.
+    n_items : int, optional
+        How many items there are, with those that have none.
     noun : str
         What the items are.
     by_labels : float, optional
-        Purity by the labels that came with the data, to be told beside the prediction.
+        Purity of the items that have a cluster, by the labels that came with the data.
+    count : bool, default=False
+        Whether the number of clusters was estimated.
     """
     found = coverage_curve(confidence)
-    points = zip(found.thresholds.tolist(), found.coverage.tolist(), found.purity.tolist(), strict=True)
+    share = len(confidence) / (n_items or len(confidence))
+    kept = (share * found.coverage).tolist()
+    points = zip(found.thresholds.tolist(), kept, found.purity.tolist(), strict=True)
     curve = tuple(Answered(*point) for point in points)
-    steps = _steps(np.asarray(confidence, dtype=np.float64))
+    steps = _steps(np.asarray(confidence, dtype=np.float64), share)
     advice = _advise(curve[0], steps)
     whole = None if quality is None else _whole(quality, sizes)
     clusters = () if quality is None else _clusters(quality, sizes)
     sentences = (
         *([] if whole is None else [whole_sentence(whole, noun)]),
+        *_of_the_answered(whole, share, noun),
         *_told_by_labels(whole, by_labels),
+        *_if_the_count_is_right(whole, count),
         *_difference(whole, curve[0]),
     )
     look, keep = _weak_sentence(clusters), _advice_sentence(curve[0], advice, noun)
@@ -91,7 +101,26 @@ def _whole(quality: Quality, sizes: npt.NDArray[np.integer]) -> Expected:
 def _told_by_labels(whole: Expected | None, purity: float | None) -> tuple[str, ...]:
     if whole is None or purity is None:
         return ()
-    return (f"The labels that came with the data, which the prediction never saw, say {100 * purity:.0f}.",)
+    told = f"The labels that came with the data, which the prediction never saw, say {100 * purity:.0f}"
+    if whole.low <= purity <= whole.high:
+        return (f"{told}.",)
+    return (f"{told}: outside what was predicted. Another number of clusters is the likeliest reason.",)
+
+
+def _of_the_answered(whole: Expected | None, share: float, noun: str) -> tuple[str, ...]:
+    if whole is None or share == 1:
+        return ()
+    return (f"This is said of the {percent(share)} of the {noun} that have a cluster, and of no other.",)
+
+
+def _if_the_count_is_right(whole: Expected | None, estimated: bool) -> tuple[str, ...]:
+    """Say what the prediction stands and falls with."""
+    if whole is None:
+        return ()
+    if estimated:
+        text = "The number of clusters is an estimate that the prediction takes as right: with too few"
+        return (f"{text}, it is too high, so it does not tell which number is better.",)
+    return ("It takes the number of clusters as right: with too few, the prediction is too high.",)
 
 
 def _clusters(quality: Quality, sizes: npt.NDArray[np.integer]) -> tuple[Expected, ...]:
@@ -112,11 +141,11 @@ def _clusters(quality: Quality, sizes: npt.NDArray[np.integer]) -> tuple[Expecte
     )
 
 
-def _steps(confidence: npt.NDArray[np.float64]) -> tuple[Answered, ...]:
-    """Answer for round thresholds, as far as enough is kept."""
+def _steps(confidence: npt.NDArray[np.float64], share: float) -> tuple[Answered, ...]:
+    """Answer for round thresholds, as far as enough is kept; `share` of all items have a confidence."""
     kept = [(step, confidence[confidence >= step]) for step in STEPS]
     return tuple(
-        Answered(step, len(values) / len(confidence), float(values.mean()))
+        Answered(step, share * len(values) / len(confidence), float(values.mean()))
         for step, values in kept
         if len(values) and len(values) >= _LEAST_KEPT * len(confidence)
     )
@@ -124,7 +153,7 @@ def _steps(confidence: npt.NDArray[np.float64]) -> tuple[Answered, ...]:
 
 def _advise(everything: Answered, steps: tuple[Answered, ...]) -> Answered | None:
     """Choose the lowest threshold that reaches a goal not reached anyway; the highest if none does."""
-    useful = [step for step in steps if step.coverage < 1]
+    useful = [step for step in steps if step.coverage < everything.coverage]
     goal = next((goal for goal in _GOALS if everything.purity < goal), None)
     if goal is None or not useful:
         return None
@@ -145,8 +174,8 @@ def _advice_sentence(everything: Answered, advice: Answered | None, noun: str) -
     if advice is not None:
         return (
             f"Answer only where confidence is at least {rounded(advice.threshold)}: "
-            f"{percent(advice.coverage)} of the {noun} are kept, and {percent(advice.purity)} of these are "
-            "expected to be right."
+            f"{percent(advice.coverage)} of the {noun} are kept, and by the model's own confidence "
+            f"{percent(advice.purity)} of these are right."
         )
     if everything.purity < max(_GOALS):
         return ""
