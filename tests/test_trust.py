@@ -178,8 +178,8 @@ def test_what_is_said_of_items_with_a_cluster_is_not_said_of_all():
             "predicted. Another number of clusters is the likeliest reason."
         ),
         (
-            "The number of clusters is an estimate that the prediction takes as right: with too few, it is too "
-            "high, so it does not tell which number is better."
+            "The number of clusters is an estimate that the prediction takes as right: with too few, it is "
+            "too high, so it does not tell which number is better."
         ),
     )
 
