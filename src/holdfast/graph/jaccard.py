@@ -10,22 +10,24 @@ from holdfast.graph.neighbours import Neighbours
 __all__ = ["adjacency", "jaccard_graph", "random_walk"]
 
 
-def adjacency(neighbours: Neighbours) -> sparse.csr_matrix:
-    """Turn neighbour lists into a directed 0/1 adjacency matrix.
+def adjacency(neighbours: Neighbours, weights: np.ndarray | None = None) -> sparse.csr_matrix:
+    """Turn neighbour lists into a directed adjacency matrix.
 
     Parameters
     ----------
     neighbours : Neighbours
         Lists of shape (n, k).
+    weights : ndarray of shape (n, k), float32, optional
+        Of each neighbour; ones by default.
 
     Returns
     -------
     csr_matrix of shape (n, n), float32
-        One at (i, j) where j is among the k neighbours of i.
+        The weight at (i, j) where j is among the k neighbours of i.
     """
     n, k = neighbours.indices.shape
     indptr = np.arange(0, n * k + 1, k)
-    values = np.ones(n * k, dtype=np.float32)
+    values = np.ones(n * k, dtype=np.float32) if weights is None else weights.ravel()
     matrix = sparse.csr_matrix((values, neighbours.indices.ravel(), indptr), shape=(n, n))
     matrix.sort_indices()
     return matrix

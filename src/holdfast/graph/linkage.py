@@ -6,6 +6,7 @@ import numpy as np
 from scipy import sparse
 
 from holdfast.graph.communities import communities
+from holdfast.graph.jaccard import adjacency
 from holdfast.graph.neighbours import Neighbours
 
 __all__ = ["can_link", "closeness_graph", "fine_communities", "linkage_at"]
@@ -38,14 +39,9 @@ def closeness_graph(neighbours: Neighbours) -> sparse.csr_matrix:
     .. [1] Zhang, Wang, Zhao and Tang, "Graph degree linkage: agglomerative clustering on a directed graph",
        ECCV 2012.
     """
-    n, k = neighbours.indices.shape
     squared = np.maximum(2.0 - 2.0 * neighbours.similarities.astype(np.float64), 0.0)
-    weights = np.exp(-squared / max(squared.mean(), np.finfo(np.float64).tiny)).astype(np.float32)
-    graph = sparse.csr_matrix(
-        (weights.ravel(), neighbours.indices.ravel(), np.arange(0, n * k + 1, k)), shape=(n, n)
-    )
-    graph.sort_indices()
-    return graph
+    weights = np.exp(-squared / max(squared.mean(), np.finfo(np.float64).tiny))
+    return adjacency(neighbours, weights.astype(np.float32))
 
 
 def fine_communities(graph: sparse.csr_matrix, at_least: int, seed: int | None) -> np.ndarray:
