@@ -55,12 +55,12 @@ class Evidence:
     entropy: float
 
 
-def neighbourhood_size(n_rows: int, n_clusters: int) -> int:
-    """Neighbours to ask for: 15, or half the mean cluster size where that is less, but at least 2.
+def neighbourhood_size(n_rows: int, n_clusters: int, most: int = _MOST_NEIGHBOURS) -> int:
+    """Neighbours to ask for: `most`, or half the mean cluster size where that is less, but at least 2.
 
     More neighbours than a cluster has members would count every right answer as a mistake.
     """
-    return int(np.clip(n_rows // (2 * max(n_clusters, 1)), 2, _MOST_NEIGHBOURS))
+    return int(np.clip(n_rows // (2 * max(n_clusters, 1)), 2, most))
 
 
 def evidence(labels: np.ndarray, neighbours: Neighbours, n_clusters: int) -> Evidence:

@@ -25,6 +25,7 @@ from scipy import sparse
 from scipy.special import expit
 
 from holdfast.exceptions import InputError
+from holdfast.functional.mutual import entropy
 from holdfast.graph import Neighbours, communities, jaccard_graph
 
 __all__ = ["SMALL_GRAPH", "Quality", "predicted_quality"]
@@ -264,13 +265,10 @@ def _overlap(table: _Table) -> np.ndarray:
 
 def _shared_information(table: _Table) -> float:
     """Normalised mutual information of the two partitions; 0 where both have one cluster."""
-    own, other, both = (_entropy(rows) for rows in (table.sizes, table.other_sizes, table.count))
+    own, other, both = (
+        entropy(rows / max(rows.sum(), 1)) for rows in (table.sizes, table.other_sizes, table.count)
+    )
     return 2 * (own + other - both) / (own + other) if own + other > 0 else 0.0
-
-
-def _entropy(rows: np.ndarray) -> float:
-    shares = rows[rows > 0] / max(rows.sum(), 1)
-    return -float((shares * np.log(shares)).sum())
 
 
 def _cohesion(labels: np.ndarray, graph: sparse.csr_matrix) -> np.ndarray:

@@ -82,9 +82,8 @@ def assign(
         _check_same_space(folder, run, collection)
     model = taxonomy.load_model()
     model.module_.to(place)
-    if "min_confidence" in model.get_params(deep=False):
-        given = min_confidence if min_confidence is not None else model.min_confidence
-        model.set_params(min_confidence=given)  # a lower one than the fit's gives more answers
+    if min_confidence is not None and "min_confidence" in model.get_params(deep=False):
+        model.set_params(min_confidence=min_confidence)  # a lower one than the fit's gives more answers
     table = AssignmentTable.predicted(model, collection.emb)
     return table.abstaining_below(min_confidence or 0.0), collection
 

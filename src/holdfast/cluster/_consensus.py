@@ -19,8 +19,8 @@ from holdfast.cluster._module import DecConfig
 from holdfast.cluster._recipe import DecResult, check_spread, refine
 from holdfast.cluster._sample import content_order, sample_size
 from holdfast.cluster._start import Start
-from holdfast.cluster._trained import TrainedClusterer, drawn_seed
-from holdfast.exceptions import HoldfastWarning, InputError, ParameterError
+from holdfast.cluster._trained import TrainedClusterer, check_enough, drawn_seed
+from holdfast.exceptions import HoldfastWarning, ParameterError
 from holdfast.functional.geometry import unit_blocks
 from holdfast.io.mapped import take_rows
 
@@ -177,11 +177,7 @@ class ConsensusClustering(TrainedClusterer):
             count = estimate_n_clusters(_taken(X, order[:_COUNTED_ROWS]), random_state=seed)
         self.cluster_count_ = count
         config = self._config(self.n_clusters if count is None else count.n_clusters, seed)
-        if len(X) < config.n_clusters:
-            raise InputError(
-                f"n_samples={len(X)} should be >= n_clusters={config.n_clusters}; "
-                "give more rows or ask for fewer clusters."
-            )
+        check_enough(X, config.n_clusters)
         rows = self._voting_rows(X, order, config)
         config = replace(config, subsample=len(rows) if len(rows) < len(X) else None)
         check_spread(rows, config)

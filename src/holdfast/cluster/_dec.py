@@ -15,8 +15,8 @@ from holdfast.cluster._count import estimate_n_clusters
 from holdfast.cluster._module import DecConfig
 from holdfast.cluster._recipe import fit_dec
 from holdfast.cluster._sample import sample_size, training_rows
-from holdfast.cluster._trained import TrainedClusterer, drawn_seed
-from holdfast.exceptions import InputError, ParameterError
+from holdfast.cluster._trained import TrainedClusterer, check_enough, drawn_seed
+from holdfast.exceptions import ParameterError
 from holdfast.io.tensors import library_versions
 from holdfast.training.batches import digest, resolve_device
 from holdfast.training.checkpoint import Checkpoint
@@ -211,11 +211,7 @@ class DEC(TrainedClusterer):
         count = estimate_n_clusters(X, random_state=self.random_state) if self.n_clusters == "auto" else None
         self.cluster_count_ = count
         config = self._config(self.n_clusters if count is None else count.n_clusters)
-        if len(X) < config.n_clusters:
-            raise InputError(
-                f"n_samples={len(X)} should be >= n_clusters={config.n_clusters}; "
-                "give more rows or ask for fewer clusters."
-            )
+        check_enough(X, config.n_clusters)
         size = sample_size(config.subsample, config.n_clusters, X.shape)
         config = replace(config, subsample=size if size < len(X) else None)
         rows = training_rows(X, size, config.seed)

@@ -17,7 +17,7 @@ from holdfast.cluster._views import MOST_NEIGHBOURS, GraphView, View, centred_vi
 from holdfast.cluster._votes import Panel, Verdict
 from holdfast.evidence import STRUCTURE_SHARES, neighbourhood_size, structure
 from holdfast.exceptions import InputError
-from holdfast.graph import Neighbours, jaccard_graph, neighbour_pairs
+from holdfast.graph import Neighbours, neighbour_pairs
 from holdfast.quality import predicted_quality
 from holdfast.training.callbacks import tell
 
@@ -87,7 +87,7 @@ def form_consensus(
     Consensus
     """
     k = config.n_clusters
-    views = make_views(X, widths, _meaningful(len(X), k, MOST_NEIGHBOURS), config.seed)
+    views = make_views(X, widths, neighbourhood_size(len(X), k, MOST_NEIGHBOURS), config.seed)
     forming = _Forming(X, config, views)
     members: list[Member] = []
     for done, kind in enumerate(kinds):
@@ -101,7 +101,7 @@ def form_consensus(
 def form_fast_consensus(X: np.ndarray, config: DecConfig) -> Consensus:
     """Cut one graph by communities and by linkage, and take what has more structure."""
     k = config.n_clusters
-    views: list[View] = [centred_view(X, _meaningful(len(X), k, _FAST_NEIGHBOURS))]
+    views: list[View] = [centred_view(X, neighbourhood_size(len(X), k, _FAST_NEIGHBOURS))]
     forming = _Forming(X, config, views)
     return forming.settle([*graph_members(views, k, None), *linkage_members(views, k)])
 
@@ -119,11 +119,6 @@ def _is_reference(member: Member) -> bool:
     return member.kind == "graph" and member.name.endswith("shuffle 1")
 
 
-def _meaningful(n_rows: int, n_clusters: int, most: int) -> int:
-    """Neighbours to ask for: no more than half the mean cluster size, but at least 2."""
-    return int(np.clip(n_rows // (2 * n_clusters), 2, most))
-
-
 class _Forming:
     """An ensemble in the making: its views, and the graph that everything is judged on."""
 
@@ -133,6 +128,7 @@ class _Forming:
             raise TypeError("the last view must have neighbours")
         self.X, self.config, self.views, self.main = X, config, views, main
         self._k = config.n_clusters
+        self._near = main.neighbours.first(neighbourhood_size(len(X), self._k))
         self._graph = _judging_graph(views)
         self._kmeans: list[Member] | None = None
         self._heads: list[Member] = []
@@ -159,8 +155,7 @@ class _Forming:
         graphs = [view for view in self.views if isinstance(view, GraphView)]
         pairs = neighbour_pairs(view.neighbours for view in graphs)
         verdict = panel.settle(pairs)
-        near = self.main.neighbours.first(neighbourhood_size(len(self.X), self._k))
-        return Consensus(verdict.labels, near, self._graph, pairs, panel, verdict)
+        return Consensus(verdict.labels, self._near, self._graph, pairs, panel, verdict)
 
     def _kmeans_members(self) -> list[Member]:
         if self._kmeans is None:
@@ -183,9 +178,8 @@ class _Forming:
         config = replace(
             self.config, pretrain_epochs=_DEC_WARM_EPOCHS, max_epochs=_DEC_EPOCHS, batch_size=_DEC_BATCH_SIZE
         )
-        near = self.main.neighbours.first(neighbourhood_size(len(self.X), self._k))
         begun = Start(start.name, start.labels, judge(start.labels))
-        _, labels = refine(self.X, config, begun, near, judge)
+        _, labels = refine(self.X, config, begun, self._near, judge)
         return [Member("DEC", f"from {start.kind} on {start.name}", labels)]
 
 
@@ -195,7 +189,7 @@ def _judging_graph(views: list[View]) -> sparse.csr_matrix:
     for view in views:
         if isinstance(view, GraphView):
             for k, share in STRUCTURE_SHARES.items():
-                graph = jaccard_graph(view.neighbours.first(k))
+                graph = view.graph(k).copy()  # the view keeps its own
                 graph.data *= share / max(float(graph.data.sum(dtype=np.float64)), _TINY)
                 total = graph if total is None else total + graph
     if total is None:

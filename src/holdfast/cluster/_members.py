@@ -15,7 +15,6 @@ from holdfast.graph import (
     closeness_graph,
     communities_at,
     fine_communities,
-    jaccard_graph,
     kmeans_on_sample,
     linkage_at,
     random_walk,
@@ -57,14 +56,17 @@ def kmeans_members(views: Sequence[View], n_clusters: int, seed: int) -> Iterato
     """k-means on every view, on its rows diffused along its graph, and on random halves of the directions."""
     rng = np.random.default_rng(seed)
     size = max(_SAMPLE, _SAMPLE_A_CLUSTER * n_clusters)
+
+    def partition(rows: np.ndarray) -> np.ndarray:
+        return kmeans_on_sample(rows, n_clusters, sample_size=size, seed=int(rng.integers(1 << 31)))[0]
+
     for name, rows in _kmeans_rows(views):
         for start in range(_STARTS):
-            labels, _ = kmeans_on_sample(rows, n_clusters, sample_size=size, seed=int(rng.integers(1 << 31)))
-            yield Member("k-means", f"{name}, start {start + 1}", labels)
+            yield Member("k-means", f"{name}, start {start + 1}", partition(rows))
         half = np.sort(rng.permutation(rows.shape[1])[: max(2, rows.shape[1] // 2)])
-        some = np.ascontiguousarray(rows[:, half])
-        labels, _ = kmeans_on_sample(some, n_clusters, sample_size=size, seed=int(rng.integers(1 << 31)))
-        yield Member("k-means", f"{name}, half of the directions", labels)
+        yield Member(
+            "k-means", f"{name}, half of the directions", partition(np.ascontiguousarray(rows[:, half]))
+        )
 
 
 def _kmeans_rows(views: Sequence[View]) -> Iterator[tuple[str, np.ndarray]]:
@@ -81,7 +83,7 @@ def _kmeans_rows(views: Sequence[View]) -> Iterator[tuple[str, np.ndarray]]:
 
 def _lazy_walk(view: GraphView) -> sparse.csr_matrix:
     """Random walk on the Jaccard graph that stays where it is every other step."""
-    walk = random_walk(jaccard_graph(view.neighbours.first(_DIFFUSED_BY)))
+    walk = random_walk(view.graph(_DIFFUSED_BY))
     return random_walk((walk + sparse.identity(walk.shape[0], dtype=np.float32)).tocsr())
 
 
@@ -93,8 +95,8 @@ def graph_members(views: Sequence[View], n_clusters: int, seed: int | None) -> I
     graphs = list(_graphs(views))
     if seed is None:
         for name, view, k in graphs[-1:]:
-            graph = jaccard_graph(view.neighbours.first(k))
-            yield Member("graph", f"{name}, content", communities_at(graph, n_clusters, orders=(None,))[0])
+            labels = communities_at(view.graph(k), n_clusters, orders=(None,))[0]
+            yield Member("graph", f"{name}, content", labels)
         return
     n_orders = -(-_SHUFFLES // len(graphs))
     for number, (name, view, k) in enumerate(graphs):
@@ -103,7 +105,7 @@ def graph_members(views: Sequence[View], n_clusters: int, seed: int | None) -> I
         }
         if k == min(_AS_THEY_STAND, view.neighbours.k):
             orders["content"] = None
-        found = communities_at(jaccard_graph(view.neighbours.first(k)), n_clusters, orders=[*orders.values()])
+        found = communities_at(view.graph(k), n_clusters, orders=[*orders.values()])
         for order, labels in zip(orders, found, strict=True):
             yield Member("graph", f"{name}, {order}", labels)
 
@@ -111,12 +113,14 @@ def graph_members(views: Sequence[View], n_clusters: int, seed: int | None) -> I
 def linkage_members(views: Sequence[View], n_clusters: int) -> Iterator[Member]:
     """Graph degree linkage on every graph, weighted by distances and by shared neighbours."""
     for name, view, k in _graphs(views, _LINKED_COUNTS):
-        neighbours = view.neighbours.first(k)
-        graph = jaccard_graph(neighbours)
+        graph = view.graph(k)
         groups = fine_communities(graph, fine_enough(graph.shape[0], n_clusters), None)
         if not can_link(groups, n_clusters):
             continue
-        for kind, weights in (("distances", closeness_graph(neighbours)), ("shared neighbours", graph)):
+        for kind, weights in (
+            ("distances", closeness_graph(view.neighbours.first(k))),
+            ("shared neighbours", graph),
+        ):
             yield Member("linkage", f"{name}, {kind}", linkage_at(weights, groups, n_clusters))
 
 

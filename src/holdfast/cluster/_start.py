@@ -25,6 +25,7 @@ __all__ = [
     "Judge",
     "Start",
     "View",
+    "as_float32",
     "find_neighbours",
     "graph_start",
     "kmeans_start",
@@ -86,7 +87,7 @@ def find_neighbours(X: np.ndarray, mean: np.ndarray, scale: float, n_clusters: i
     Neighbours
     """
     d = X.shape[1]
-    rows = X if d > LIFT_UP_TO else lift(torch.from_numpy(_as_float32(X) - mean), scale * d**0.5).numpy()
+    rows = X if d > LIFT_UP_TO else lift(torch.from_numpy(as_float32(X) - mean), scale * d**0.5).numpy()
     return nearest_neighbours(rows, neighbourhood_size(len(X), n_clusters))
 
 
@@ -142,7 +143,7 @@ def _restarts(
 
 def published_kmeans_start(Z: np.ndarray, judge: Judge, n_clusters: int, *, n_init: int, seed: int) -> Start:
     """k-means on latent rows (n, d_z) as they are, the restart of least inertia: as DEC was published."""
-    rows = leading(Z, _as_float32, seed)
+    rows = leading(Z, as_float32, seed)
     labels, _ = kmeans_on_sample(rows, n_clusters, sample_size=_RESTARTED_WHOLE, n_init=n_init, seed=seed)
     return Start("kmeans", labels, judge(labels))
 
@@ -158,12 +159,13 @@ def graph_start(graph: sparse.csr_matrix, judge: Judge, n_clusters: int, *, seed
 def _views(X: np.ndarray) -> list[View]:
     """List what k-means looks at: rows of few columns as they are, others by their direction alone."""
     if X.shape[1] <= LIFT_UP_TO:
-        return [_as_float32]
+        return [as_float32]
     mean = mean_row(X)
-    return [unit_rows, lambda rows: unit_rows(_as_float32(rows) - mean)]
+    return [unit_rows, lambda rows: unit_rows(as_float32(rows) - mean)]
 
 
-def _as_float32(rows: np.ndarray) -> np.ndarray:
+def as_float32(rows: np.ndarray) -> np.ndarray:
+    """Return rows in single precision, copied if they are of another type."""
     return np.asarray(rows, dtype=np.float32)
 
 

@@ -17,10 +17,10 @@ from holdfast.cluster._count import ClusterCount
 from holdfast.cluster._module import DecConfig, empty_module
 from holdfast.cluster._recipe import DecResult, continue_dec
 from holdfast.cluster._sample import USUAL_ROWS, sample_size, training_rows
-from holdfast.exceptions import HoldfastWarning, NotConvergedWarning, ParameterError
+from holdfast.exceptions import HoldfastWarning, InputError, NotConvergedWarning, ParameterError
 from holdfast.training.threads import within_cpus
 
-__all__ = ["TrainedClusterer", "drawn_seed"]
+__all__ = ["TrainedClusterer", "check_enough", "drawn_seed"]
 
 _NOTABLE = 0.002  # evidence that a model may lose against its start without a word
 
@@ -142,6 +142,15 @@ class TrainedClusterer(BaseClusterer):
         if used < self.n_clusters_:
             message = f"only {used} of {self.n_clusters_} clusters have members; ask for fewer clusters."
             warnings.warn(message, HoldfastWarning, stacklevel=5)
+
+
+def check_enough(X: np.ndarray, n_clusters: int) -> None:
+    """Refuse fewer rows (n, d) than clusters."""
+    if len(X) < n_clusters:
+        raise InputError(
+            f"n_samples={len(X)} should be >= n_clusters={n_clusters}; "
+            "give more rows or ask for fewer clusters."
+        )
 
 
 def drawn_seed(state: Any) -> int:

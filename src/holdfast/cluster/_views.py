@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
+from scipy import sparse
 
-from holdfast.cluster._start import leading
+from holdfast.cluster._start import as_float32, leading
 from holdfast.functional.geometry import LIFT_UP_TO, lift, mean_row, root_mean_square
-from holdfast.graph import Neighbours, nearest_neighbours, unit_rows
+from holdfast.graph import Neighbours, jaccard_graph, nearest_neighbours, unit_rows
 
 __all__ = ["MOST_NEIGHBOURS", "GraphView", "View", "centred_view", "make_views"]
 
@@ -44,6 +45,13 @@ class GraphView(View):
     """
 
     neighbours: Neighbours
+    _graphs: dict[int, sparse.csr_matrix] = field(default_factory=dict, init=False, repr=False)
+
+    def graph(self, k: int) -> sparse.csr_matrix:
+        """Jaccard graph of the ``k`` nearest, made once: several kinds of members look at it."""
+        if k not in self._graphs:
+            self._graphs[k] = jaccard_graph(self.neighbours.first(k))
+        return self._graphs[k]
 
 
 def make_views(X: np.ndarray, widths: Sequence[int], n_neighbours: int, seed: int) -> list[View]:
@@ -84,14 +92,10 @@ def centred_view(X: np.ndarray, n_neighbours: int) -> GraphView:
 
 
 def _views_of(X: np.ndarray, n_neighbours: int, seed: int) -> list[View]:
-    raw, centred = View("raw", leading(X, _as_single, seed)), centred_view(X, n_neighbours)
+    raw, centred = View("raw", leading(X, as_float32, seed)), centred_view(X, n_neighbours)
     if X.shape[1] <= LIFT_UP_TO:
         return [raw, replace(centred, rows=unit_rows(centred.rows))]
     mean = mean_row(X)
     unit = GraphView("unit", leading(X, unit_rows, seed), nearest_neighbours(X, n_neighbours))
-    rows = leading(X, lambda rows: unit_rows(_as_single(rows) - mean), seed)
+    rows = leading(X, lambda rows: unit_rows(as_float32(rows) - mean), seed)
     return [raw, unit, replace(centred, rows=rows)]
-
-
-def _as_single(rows: np.ndarray) -> np.ndarray:
-    return np.asarray(rows, dtype=np.float32)

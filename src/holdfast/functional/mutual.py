@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["mutual_information_loss", "normalised_mutual_information", "pair_weights"]
+__all__ = ["entropy", "mutual_information_loss", "normalised_mutual_information", "pair_weights"]
 
 _TINY = 1e-8
 
@@ -86,10 +86,11 @@ def normalised_mutual_information(counts: np.ndarray) -> float:
         0 to 1; 1 where both have one cluster only.
     """
     share = counts / max(counts.sum(), 1)
-    one, other, joint = (_entropy(part) for part in (share.sum(1), share.sum(0), share.ravel()))
+    one, other, joint = (entropy(part) for part in (share.sum(1), share.sum(0), share.ravel()))
     return 2 * (one + other - joint) / (one + other) if one + other > 0 else 1.0
 
 
-def _entropy(share: np.ndarray) -> float:
+def entropy(share: np.ndarray) -> float:
+    """Entropy in nats of shares that sum to one; zeros add nothing."""
     used = share[share > 0]
     return float(-(used * np.log(used)).sum())
