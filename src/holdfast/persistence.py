@@ -44,7 +44,9 @@ def save(model: BaseClusterer, folder: str | Path) -> None:
     if not hasattr(model, "module_"):
         raise InputError(f"this {name} is not fitted yet; call fit before saving it.")
     tensors, values = model.get_state()
-    save_tensors(folder, tensors, {"estimator": name, "parameters": _parameters(model), **values})
+    inside, levels = model.levels_state()
+    described = {"estimator": name, "parameters": _parameters(model), "levels": levels}
+    save_tensors(folder, tensors | inside, described | values)
 
 
 def load(folder: str | Path) -> BaseClusterer:
@@ -75,6 +77,7 @@ def load(folder: str | Path) -> BaseClusterer:
         parameters["device"] = _usable(parameters["device"])
         model = _ESTIMATORS[name](**parameters)
         model.set_state(tensors, manifest)
+        model.set_levels_state(tensors, manifest.get("levels", []))
     except (AttributeError, IndexError, KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())  # torch's reasons span lines
         raise ModelFileError(

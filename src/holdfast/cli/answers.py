@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ def assign(
     device: str = "auto",
     beside: Path | None = None,
     min_confidence: float | None = None,
+    level: int = 0,
 ) -> tuple[AssignmentTable, Collection]:
     """Assign items to the clusters of a taxonomy.
 
@@ -52,6 +54,8 @@ def assign(
         The file that the answer goes to: a large table needs room in its folder, see `read_table`.
     min_confidence : float, optional
         Items that the model is less sure of are left without a cluster; by default as it was fitted.
+    level : int, default=0
+        How fine the clusters are, see `predict`; the confidence is that of the fitted ones.
 
     Returns
     -------
@@ -64,7 +68,7 @@ def assign(
     ------
     InputError
         If the taxonomy or the source cannot be read, the vectors come from another encoder, this machine has
-        no such device, or `min_confidence` is not between 0 and 1.
+        no such device, `min_confidence` is not between 0 and 1, or the model has no such level.
     """
     from holdfast.training.batches import resolve_device
 
@@ -85,6 +89,8 @@ def assign(
     if min_confidence is not None and "min_confidence" in model.get_params(deep=False):
         model.set_params(min_confidence=min_confidence)  # a lower one than the fit's gives more answers
     table = AssignmentTable.predicted(model, collection.emb)
+    if level != 0:
+        table = replace(table, cluster=model.predict(collection.emb.X, level=level))
     return table.abstaining_below(min_confidence or 0.0), collection
 
 

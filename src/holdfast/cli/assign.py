@@ -48,6 +48,15 @@ class Assign(Task):
             "default: as it was fitted.",
         ),
     ] = None
+    level: Annotated[
+        int,
+        typer.Option(
+            "--level",
+            metavar="N",
+            help="How fine: 0 are the clusters as they were fitted, -1 half as many, 1 twice as many, "
+            "and so on as far as the fit goes (it says so, and run.json).",
+        ),
+    ] = 0
     device: Device = "auto"
 
     def run(self, screen: Screen) -> None:
@@ -66,6 +75,7 @@ class Assign(Task):
                 device=self.device,
                 beside=self.out,
                 min_confidence=self.min_confidence,
+                level=self.level,
             )
         abstained = int(table.abstained.sum())
         if self.out is None:

@@ -31,6 +31,7 @@ def show_outcome(screen: Screen, outcome: Outcome) -> None:
     screen.show(_cluster_table(report))
     if run["cluster_count"] is not None:
         screen.line(run["cluster_count"]["message"])
+    screen.line(_levels_line(run["levels"]))
     if report.trust is not None and report.trust.whole is not None:
         screen.line(report.trust.sentences[0])
     screen.line(f"Start: {run['start']}. Evidence without labels: {_evidence(run)}.")
@@ -44,6 +45,12 @@ def show_outcome(screen: Screen, outcome: Outcome) -> None:
         screen.line(f"Images set aside: {len(run['quarantined']):,}. {reasons} says why.")
     screen.line(f"Taxonomy in {printable(outcome.folder)}, report:")
     screen.line(str(outcome.report_path))
+
+
+def _levels_line(levels: Mapping[str, int]) -> str:
+    """List the levels from coarse to fine, the fitted one marked."""
+    counts = [f"[{count:,}]" if level == "0" else f"{count:,}" for level, count in levels.items()]
+    return f"Coarser and finer: {' < '.join(counts)} clusters; assign --level -1 or 1 gives the next ones."
 
 
 def abstention(n_items: int) -> str:
@@ -87,6 +94,7 @@ def _outcome_document(outcome: Outcome) -> dict[str, Any]:
         "d",
         "n_clusters",
         "cluster_count",
+        "levels",
         "start",
         "evidence",
         "quality",

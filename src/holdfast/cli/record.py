@@ -67,6 +67,7 @@ def describe(
         "n_clusters": model.n_clusters_,
         "n_clusters_asked": fitting.n_clusters,
         "cluster_count": None if count is None else asdict(count),
+        "levels": {str(level): clusters for level, clusters in model.levels_.items()},
         "start": start_of(model) or "first",
         "evidence": model.evidence_,
         "members": getattr(model, "members_", None),

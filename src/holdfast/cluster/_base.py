@@ -14,13 +14,17 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Cluster
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from holdfast._validation import check_finite
-from holdfast.exceptions import InputError
-from holdfast.io.mapped import release
+from holdfast.cluster._levels import Levels, grow_levels
+from holdfast.cluster._sample import content_order
+from holdfast.exceptions import InputError, ParameterError
+from holdfast.io.mapped import release, take_ordered
 from holdfast.nn import Clusterer
 from holdfast.training.batches import Rows, map_blocks
 from holdfast.training.threads import within_cpus
 
 __all__ = ["BaseClusterer", "as_rows", "canonical_order"]
+
+_LEVEL_ROWS = 20_000  # that tell the parts of clusters
 
 _REMEDIES = {
     r"sample\(s\).* minimum of 1 ": "give at least one row",
@@ -65,6 +69,7 @@ class BaseClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
     n_clusters_: int
     n_iter_: int
     history_: list[dict[str, Any]]
+    _levels: Levels | None = None
 
     @abstractmethod
     def _fit_rows(self, X: np.ndarray) -> None:
@@ -101,25 +106,41 @@ class BaseClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
         rows = self._check_rows(X, reset=True)
         with within_cpus():
             self._fit_rows(rows)
+            self._levels = self._grow_levels(rows)
         return self
 
     def fit_predict(self, X: Any, y: object = None) -> np.ndarray:  # noqa: ARG002
         """Cluster the rows of ``X`` and return ``labels_``, of shape (n,)."""
         return self.fit(X).labels_
 
-    def predict(self, X: Any) -> np.ndarray:
+    @property
+    def levels_(self) -> dict[int, int]:
+        """Clusters at each level of the granularity dial, from coarse to fine; level 0 is the fitted one."""
+        check_is_fitted(self)
+        return self._known_levels().counts
+
+    def predict(self, X: Any, level: int = 0) -> np.ndarray:
         """Give the number of the nearest cluster to every row.
 
         Parameters
         ----------
         X : array-like of shape (n, d)
+        level : int, default=0
+            A key of ``levels_``. Level 0 is what was fitted; -1, -2, ... have half as many clusters each,
+            joined, and 1, 2, ... twice as many each, divided. Levels are nested: rows that share a cluster
+            at one level share it at every coarser one.
 
         Returns
         -------
         ndarray of shape (n,), int64
+
+        Raises
+        ------
+        ParameterError
+            If there is no such level.
         """
         check_is_fitted(self)
-        return self._answer(self._check_rows(X, reset=False))
+        return self._answer_at(self._check_rows(X, reset=False), level)
 
     def assign_rows(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
         """Give every row its cluster and the calibrated probability of it, in one pass.
@@ -187,6 +208,39 @@ class BaseClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
     def _answer(self, rows: np.ndarray) -> np.ndarray:
         """Cluster numbers (n,) of checked rows."""
         return self._answer_by([self.module_], rows)[:, 0]
+
+    def _answer_at(self, rows: np.ndarray, level: int) -> np.ndarray:
+        """Cluster numbers (n,) of checked rows at a level of granularity."""
+        if level == 0:
+            return self._answer(rows)
+        levels = self._known_levels()
+        levels.check(level)
+        labels = self._answer(rows)
+        if level < 0:
+            return levels.joined(labels, level)
+        parts = _answered(
+            self.module_, lambda x: levels.nearest_part(x, self.module_.score(x).argmax(1)), rows
+        )
+        return np.where(labels < 0, -1, levels.groups[level][parts])
+
+    def levels_state(self) -> tuple[dict[str, np.ndarray], list[int]]:
+        """Offer the levels for :func:`holdfast.save`; a model of an earlier release has none."""
+        return ({}, []) if self._levels is None else self._levels.state()
+
+    def set_levels_state(self, tensors: dict[str, np.ndarray], numbers: list[int]) -> None:
+        """Take the levels that :meth:`levels_state` offered; for :func:`holdfast.load`."""
+        self._levels = Levels.from_state(tensors, numbers) if numbers else None
+
+    def _known_levels(self) -> Levels:
+        if self._levels is None:
+            raise ParameterError("this model was saved before there were levels; fit it again.")
+        return self._levels
+
+    def _grow_levels(self, X: np.ndarray) -> Levels:
+        """Look inside the clusters of rows, in an order that is theirs."""
+        chosen = content_order(X, seed=0)[:_LEVEL_ROWS]
+        rows = _answered(self.module_, lambda x: x, take_ordered(X, chosen))
+        return grow_levels(rows, self.labels_[chosen], self.cluster_centers_)
 
     def _answer_by(self, modules: Sequence[Clusterer], rows: np.ndarray) -> np.ndarray:
         """Cluster numbers (n, m) of checked rows by m states of a module, which prepare rows alike.

@@ -22,7 +22,7 @@ from holdfast.cluster._start import Start
 from holdfast.cluster._trained import TrainedClusterer, check_enough, drawn_seed
 from holdfast.exceptions import HoldfastWarning, ParameterError
 from holdfast.functional.geometry import unit_blocks
-from holdfast.io.mapped import take_rows
+from holdfast.io.mapped import take_ordered
 
 __all__ = ["ConsensusClustering"]
 
@@ -174,7 +174,7 @@ class ConsensusClustering(TrainedClusterer):
         order = content_order(X, seed)
         count = None
         if self.n_clusters == "auto":
-            count = estimate_n_clusters(_taken(X, order[:_COUNTED_ROWS]), random_state=seed)
+            count = estimate_n_clusters(take_ordered(X, order[:_COUNTED_ROWS]), random_state=seed)
         self.cluster_count_ = count
         config = self._config(self.n_clusters if count is None else count.n_clusters, seed)
         check_enough(X, config.n_clusters)
@@ -192,7 +192,8 @@ class ConsensusClustering(TrainedClusterer):
 
     def _voting_rows(self, X: np.ndarray, order: np.ndarray, config: DecConfig) -> np.ndarray:
         """Take a random sample of the rows, or all, in an order that is theirs."""
-        rows = _taken(X, order[: sample_size(config.subsample, config.n_clusters, X.shape, self._usual_rows)])
+        size = sample_size(config.subsample, config.n_clusters, X.shape, self._usual_rows)
+        rows = take_ordered(X, order[:size])
         if config.spaces is not None:
             rows = unit_blocks(torch.from_numpy(rows), config.spaces).numpy()
         return rows
@@ -269,11 +270,3 @@ class ConsensusClustering(TrainedClusterer):
     def _answers(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         labels, confidence = super()._answers(rows)
         return np.where(confidence < self.min_confidence, -1, labels), confidence
-
-
-def _taken(X: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Copy rows of X (n, d) in a given order, reading a memory map in its own, which is fastest."""
-    ascending = np.argsort(chosen, kind="stable")
-    rows = np.empty((len(chosen), X.shape[1]), dtype=np.float32)
-    rows[ascending] = take_rows(X, chosen[ascending])
-    return rows

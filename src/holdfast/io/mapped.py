@@ -14,7 +14,7 @@ import numpy.typing as npt
 from holdfast.exceptions import TableError
 from holdfast.io.atomic import output_error
 
-__all__ = ["block_rows", "gather", "release", "row_blocks", "spill", "take_rows"]
+__all__ = ["block_rows", "gather", "release", "row_blocks", "spill", "take_ordered", "take_rows"]
 
 _BLOCK_VALUES = 1 << 23  # of a block: 32 MB of float32
 _BLOCK_ROWS = 8192
@@ -63,6 +63,14 @@ def take_rows(X: npt.NDArray, rows: npt.NDArray[np.integer]) -> npt.NDArray[np.f
         some = slice(start, start + step)
         taken[some] = X[rows[some]]
         release(X)
+    return taken
+
+
+def take_ordered(X: npt.NDArray, rows: npt.NDArray[np.integer]) -> npt.NDArray[np.float32]:
+    """Return what :func:`take_rows` does, reading a memory map in its own order, which is fastest."""
+    ascending = np.argsort(rows, kind="stable")
+    taken = np.empty((len(rows), X.shape[1]), dtype=np.float32)
+    taken[ascending] = take_rows(X, rows[ascending])
     return taken
 
 
