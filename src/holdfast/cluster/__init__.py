@@ -1,7 +1,7 @@
 """Estimators: scikit-learn clusterers, one file a family."""
 
 from holdfast.cluster._consensus import ConsensusClustering
-from holdfast.cluster._count import ClusterCount, estimate_n_clusters
+from holdfast.cluster._count import ClusterCount
 from holdfast.cluster._dec import DEC
 from holdfast.cluster._idec import IDEC
 from holdfast.cluster._quality import predict_quality

@@ -12,7 +12,7 @@ import torch
 
 from holdfast._choices import MEMBER_KINDS, PRESETS
 from holdfast._validation import check_choice, check_float, check_int
-from holdfast.cluster._count import estimate_n_clusters
+from holdfast.cluster._estimate import estimate_n_clusters
 from holdfast.cluster._dec import DEC
 from holdfast.cluster._ensemble import Consensus, form_consensus, form_fast_consensus
 from holdfast.cluster._module import DecConfig

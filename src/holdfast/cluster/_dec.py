@@ -11,7 +11,7 @@ import numpy as np
 
 from holdfast._choices import DEC_CHOICES
 from holdfast._validation import check_choice, check_float, check_int
-from holdfast.cluster._count import estimate_n_clusters
+from holdfast.cluster._estimate import estimate_n_clusters
 from holdfast.cluster._module import DecConfig
 from holdfast.cluster._recipe import fit_dec
 from holdfast.cluster._sample import sample_size, training_rows

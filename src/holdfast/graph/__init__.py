@@ -4,7 +4,7 @@ from holdfast.graph.agreement import agreement_graph, neighbour_pairs
 from holdfast.graph.communities import communities, communities_at
 from holdfast.graph.jaccard import adjacency, jaccard_graph, random_walk
 from holdfast.graph.kmeans import kmeans, kmeans_from, kmeans_on_sample
-from holdfast.graph.linkage import can_link, closeness_graph, fine_communities, linkage_at
+from holdfast.graph.linkage import can_link, closeness_graph, fine_communities, linkage_at, linkages_at
 from holdfast.graph.neighbours import Neighbours, nearest_neighbours, unit_rows
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "kmeans_from",
     "kmeans_on_sample",
     "linkage_at",
+    "linkages_at",
     "nearest_neighbours",
     "neighbour_pairs",
     "random_walk",

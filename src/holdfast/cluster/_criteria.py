@@ -1,0 +1,193 @@
+"""What each criterion says of the number of clusters: a curve over counts, higher is likelier."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy import sparse
+
+from holdfast.cluster._views import GraphView, centred_view
+from holdfast.graph import (
+    closeness_graph,
+    communities,
+    fine_communities,
+    jaccard_graph,
+    kmeans,
+    linkages_at,
+    random_walk,
+    unit_rows,
+)
+from holdfast.metrics import ari, sampled_silhouette
+
+__all__ = ["Cut", "Criteria", "Curve"]
+
+_NEIGHBOURS, _ROWS_A_NEIGHBOUR = 25, 20  # fewer neighbours of few rows, whose clusters are small
+_SMOOTH_NEIGHBOURS = 15
+_RESOLUTIONS = np.geomspace(0.02, 20, 36)
+_EVERY = 2  # resolutions at which cuts are made again and measured
+_USEFUL_SHARE, _USEFUL_ROWS = 0.25, 5  # smaller communities are fragments
+_PREFERENCE = 0.8  # how fast a resolution is believed less, by the logarithm of its distance from 1
+_WIDTH = 0.15  # of a count, in its logarithm
+_SUBSETS, _SUBSET_SHARE = 2, 0.8
+_COUNTS, _ROWS_A_CLUSTER, _MOST_CLUSTERS = 14, 8, 220  # at which k-means and merging are compared
+_FINE, _TINY = 300, 1e-4
+_LEAST_EXCESS = 0.03
+_STARTS = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """How likely a criterion finds each of some numbers of clusters.
+
+    Attributes
+    ----------
+    counts : ndarray of shape (m,), float64
+        Ascending.
+    values : ndarray of shape (m,), float64
+    """
+
+    counts: np.ndarray
+    values: np.ndarray
+
+    @property
+    def pick(self) -> int:
+        """The likeliest number."""
+        return round(float(self.counts[self.values.argmax()]))
+
+    def at(self, counts: np.ndarray) -> np.ndarray:
+        """Interpolate at other counts, on a log scale; beyond the ends the curve stays as it is."""
+        return np.interp(np.log(counts), np.log(self.counts), self.values)
+
+
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """A graph cut at one resolution."""
+
+    resolution: float
+    labels: np.ndarray
+
+    @property
+    def count(self) -> int:
+        """Communities that are no fragments."""
+        sizes = np.bincount(self.labels)
+        return max(1, int((sizes >= max(_USEFUL_ROWS, _USEFUL_SHARE * sizes.mean())).sum()))
+
+
+class Criteria:
+    """The rows of a collection, or a sample, as the criteria look at them.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, d), float32
+        In an order that does not depend on the one they were given in.
+    seed : int
+        Draws subsets and starts.
+    """
+
+    def __init__(self, X: np.ndarray, seed: int) -> None:
+        self.X, self._seed = X, seed
+        n_neighbours = int(np.clip(len(X) // _ROWS_A_NEIGHBOUR, 2, _NEIGHBOURS))
+        self.view: GraphView = centred_view(X, n_neighbours)
+        self.graph = self.view.graph(self.view.neighbours.k)
+        self.counts = np.unique(
+            np.geomspace(2, np.clip(len(X) // _ROWS_A_CLUSTER, 2, _MOST_CLUSTERS), _COUNTS).round()
+        ).astype(np.int64)
+
+    @cached_property
+    def cuts(self) -> list[Cut]:
+        """The graph cut at every resolution, up to where clusters are a few rows."""
+        found = []
+        for resolution in _RESOLUTIONS:
+            found.append(Cut(float(resolution), communities(self.graph, float(resolution), seed=0)))
+            if found[-1].count > len(self.X) / _USEFUL_ROWS:
+                break
+        return found
+
+    @cached_property
+    def measured(self) -> list[Cut]:
+        """Every second cut into two communities or more."""
+        return [cut for cut in self.cuts[::_EVERY] if cut.count >= 2]
+
+    def plateau(self, grid: np.ndarray) -> Curve:
+        r"""Communities: how many resolutions, and how natural ones, lead to each number.
+
+        With resolutions :math:`\gamma` evenly spread on a log scale and :math:`k(\gamma)` communities,
+
+        .. math::
+
+            \ln \sum_\gamma e^{-0.8 |\ln \gamma|} \exp\left(-\frac{(\ln k - \ln k(\gamma))^2}{2 \cdot 0.15^2}\right)
+
+        which is long plateaus weighed by a prior: at :math:`\gamma = 1` modularity compares with chance as it
+        was defined.
+        """
+        total = np.zeros(len(grid))
+        for cut in self.cuts:
+            if cut.count >= 2:
+                away = np.square((np.log(grid) - np.log(cut.count)) / _WIDTH)
+                total += np.exp(-_PREFERENCE * abs(np.log(cut.resolution)) - away / 2)
+        return Curve(grid, np.log(total / max(total.sum(), _TINY) + _TINY))
+
+    def stability(self) -> Curve:
+        """How well the cuts survive leaving out a fifth of the rows (adjusted Rand index), over chance."""
+        random = np.random.default_rng(self._seed)
+        n = len(self.X)
+        kept = [np.sort(random.permutation(n)[: int(_SUBSET_SHARE * n)]) for _ in range(_SUBSETS)]
+        parts = [(rows, self.graph[rows][:, rows]) for rows in kept]
+        values = [self._survival(cut, parts) - _chance_of_survival(cut.count) for cut in self.measured]
+        return _by_count(self.measured, values)
+
+    def _survival(self, cut: Cut, parts: Sequence[tuple[np.ndarray, sparse.csr_matrix]]) -> float:
+        again = [ari(cut.labels[rows], communities(part, cut.resolution, seed=1)) for rows, part in parts]
+        return float(np.mean(again))
+
+    def separation(self) -> Curve:
+        """Silhouette of the cuts in rows averaged twice over their neighbourhoods."""
+        near = self.view.neighbours.first(min(_SMOOTH_NEIGHBOURS, self.view.neighbours.k))
+        walk = random_walk(jaccard_graph(near))
+        smooth = np.asarray(walk @ (walk @ unit_rows(self.view.rows)))
+        values = [sampled_silhouette(smooth, cut.labels, random_state=0).value for cut in self.measured]
+        return _by_count(self.measured, values)
+
+    def merging(self) -> Curve:
+        """Over-cluster, then merge: where merged groups and k-means agree, over chance.
+
+        Graph degree linkage follows chains of neighbours and k-means makes round clusters: what both find
+        at one number of clusters is in the rows. Logarithm of the mean adjusted Rand index.
+        """
+        groups = fine_communities(self.graph, min(len(self.X) // 4, max(_FINE, 2 * int(self.counts[-1]))), None)
+        near = self.view.neighbours.first(min(_SMOOTH_NEIGHBOURS, self.view.neighbours.k))
+        weights = (jaccard_graph(near), closeness_graph(near))
+        merged = [linkages_at(weight, groups, self.counts.tolist()) for weight in weights]
+        counts = [int(count) for count in self.counts if all(count in found for found in merged)]
+        values = [self._excess(count, [found[count] for found in merged]) for count in counts]
+        return Curve(np.array(counts, dtype=np.float64), np.log(values))
+
+    def _excess(self, count: int, merged: Sequence[np.ndarray]) -> float:
+        starts = [kmeans(self._leading, count, n_init=1, seed=self._seed + start) for start in range(_STARTS)]
+        agreement = np.mean([ari(labels, other) for labels in starts for other in merged])
+        return max(float(agreement) - _chance_of_agreement(count), _LEAST_EXCESS)
+
+    @cached_property
+    def _leading(self) -> np.ndarray:
+        from holdfast.cluster._start import leading
+
+        return leading(self.view.rows, unit_rows, self._seed)
+
+
+def _by_count(cuts: Sequence[Cut], values: Sequence[float]) -> Curve:
+    """Mean value of the cuts into each number of communities."""
+    counts, index = np.unique([cut.count for cut in cuts], return_inverse=True)
+    return Curve(counts.astype(np.float64), np.bincount(index, weights=values) / np.bincount(index))
+
+
+def _chance_of_survival(count: int) -> float:
+    """What cuts of one Gaussian cloud reach: about this, for the shapes of ten collections."""
+    return 0.33 + 0.7 / count
+
+
+def _chance_of_agreement(count: int) -> float:
+    """Agreement of k-means and merging on one Gaussian cloud, likewise."""
+    return float(0.5 * count**-0.75)

@@ -1,0 +1,127 @@
+"""How many clusters: an answer with an interval, because no single criterion can be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_array
+
+from holdfast.cluster._base import as_rows
+from holdfast.cluster._count import ClusterCount
+from holdfast.cluster._criteria import Criteria, Curve
+from holdfast.cluster._sample import content_order
+from holdfast.cluster._trained import drawn_seed
+from holdfast.functional.geometry import mean_row, root_mean_square
+from holdfast.io.mapped import take_ordered
+from holdfast.training.threads import within_cpus
+
+__all__ = ["estimate_n_clusters"]
+
+_MOST_ROWS = 4_000  # a sample of this size tells the count; more rows only take longer
+_LEAST_ROWS = 20
+_WEIGHTS = {"communities": 2.0, "merging": 1.5, "separation": 1.0, "stability": 0.5}
+"""Of each curve in their sum, the logarithm of a likelihood; what is missing is shown and not counted."""
+_TAIL = 0.12  # of the likelihood, left out at either end of the interval
+_STEP = 0.05  # of the counts looked at, in their logarithm
+_ROWS_A_CLUSTER = 6
+_CLOSE = 0.8  # criteria within a fifth of the answer agree with it
+_AGREED = 0.75
+
+
+def estimate_n_clusters(X: Any, *, random_state: Any = None) -> ClusterCount:
+    """Estimate the number of clusters, with an interval, from criteria that look at different things.
+
+    ``communities``
+        The graph of nearest neighbours is cut at resolutions from coarse to fine: numbers that a long range
+        of resolutions leads to are likely, natural resolutions more than extreme ones.
+    ``merging``
+        Small groups are merged along the graph, and k-means is run, at many numbers: where the two agree
+        more than chance lets them.
+    ``stability``
+        How well the cuts survive leaving out a fifth of the rows.
+    ``separation``
+        Silhouette of the cuts in rows averaged over their neighbourhoods.
+    ``mixture``
+        Components of a Dirichlet-process Gaussian mixture; shown, and part of the agreement.
+
+    The first four are summed, as logarithms of likelihoods, with weights that were fixed on collections of
+    several kinds; the answer is the maximum, the interval leaves out an eighth of the likelihood at either
+    end. Classes that people name need not be clusters: overlapping ones are found as one, and several views
+    of one object as many. ``predict(X, level=...)`` of every estimator gives coarser and finer answers.
+
+    Parameters
+    ----------
+    X : array-like of shape (n, d)
+        Embeddings. Of more than 4,000 rows a sample is looked at.
+    random_state : int, RandomState or None, default=None
+        Fixes the sample and all starts. The order of the rows does not matter.
+
+    Returns
+    -------
+    ClusterCount
+
+    Raises
+    ------
+    InputError
+        If rows are not finite or fewer than two.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> count = estimate_n_clusters(load_digits().data, random_state=0)
+    >>> count.low <= 10 <= count.high
+    True
+    """
+    rows = as_rows(X, partial(check_array, ensure_min_samples=2))
+    seed = drawn_seed(random_state)
+    rows = take_ordered(rows, content_order(rows, seed)[:_MOST_ROWS])
+    scale = root_mean_square(rows, mean_row(rows))
+    if scale == 0 or len(rows) < _LEAST_ROWS:
+        few = 1 if scale == 0 else 2
+        text = "All rows are equal." if scale == 0 else f"{len(rows)} rows are too few to tell."
+        return ClusterCount(few, 1, few if scale == 0 else len(rows), float(scale == 0), text, {})
+    with within_cpus():
+        return _combined(_curves(rows, seed), len(rows), {"mixture": _mixture_pick(rows, seed)})
+
+
+def _curves(rows: np.ndarray, seed: int) -> dict[str, Curve]:
+    criteria = Criteria(rows, seed)
+    return {
+        "communities": criteria.plateau(_grid(len(rows))),
+        "merging": criteria.merging(),
+        "stability": criteria.stability(),
+        "separation": criteria.separation(),
+    }
+
+
+def _grid(n_rows: int) -> np.ndarray:
+    """Numbers of clusters that are looked at, evenly spread on a log scale."""
+    return np.exp(np.arange(np.log(2), np.log(max(_ROWS_A_CLUSTER, n_rows / _ROWS_A_CLUSTER)), _STEP))
+
+
+def _combined(curves: Mapping[str, Curve], n_rows: int, picks: Mapping[str, int]) -> ClusterCount:
+    """Add what the criteria say, and put the answer in words."""
+    grid = _grid(n_rows)
+    log_likelihood = np.zeros(len(grid))
+    for name, curve in curves.items():
+        log_likelihood += _WEIGHTS[name] * curve.at(grid)
+    likelihood = np.exp(log_likelihood - log_likelihood.max())
+    below = np.cumsum(likelihood) / likelihood.sum()
+    n_clusters = round(float(grid[likelihood.argmax()]))
+    low = min(n_clusters, round(float(grid[np.searchsorted(below, _TAIL)])))
+    high = max(n_clusters, round(float(grid[np.searchsorted(below, 1 - _TAIL)])))
+    evidence = {name: curve.pick for name, curve in curves.items()} | dict(picks)
+    nearness = {name: min(pick, n_clusters) / max(pick, n_clusters) for name, pick in evidence.items()}
+    shown = {name: _plain(curve) for name, curve in curves.items()}
+    return ClusterCount(
+        n_clusters,
+        low,
+        high,
+        float(np.mean([*nearness.values()])),
+        _message(n_clusters, low, high, evidence),
+        evidence,
+        shown | {"all": _plain(Curve(grid, likelihood))},
+    )
