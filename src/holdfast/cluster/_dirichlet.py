@@ -196,13 +196,11 @@ class DirichletGMM(BaseClusterer):
         prepare, z = view_of(rows, self._directions(), seed, is_sample=len(rows) < len(X))
         seen = standardise(z, config.kind)
         self.criterion_ = _resolved(self.criterion, "bic" if X.shape[1] <= _SEEN_COLUMNS else "mdl")
-        runs = [
-            fit_mixture(seen, config, self.criterion_, wanted, seed + i, device) for i in range(self.n_init)
-        ]
+        seeds = range(seed, seed + self.n_init)
+        runs = [fit_mixture(seen, config, self.criterion_, wanted, some, device) for some in seeds]
         best = min(runs, key=lambda run: run.value)
-        self.module_ = (
-            MixtureClusterer(prepare, best.result.mixture, seen.offset, seen.spread).to(device).eval()
-        )
+        module = MixtureClusterer(prepare, best.result.mixture, seen.offset, seen.spread)
+        self.module_ = module.to(device).eval()
         self.cluster_count_ = mixture_count(best, self.criterion_) if wanted is None else None
         self.start_sensitivity_ = sensitivity(runs, seen)
         self._take(best, seen, X)
@@ -229,11 +227,10 @@ class DirichletGMM(BaseClusterer):
 
     def _describe(self) -> None:
         """Set what the module says of itself."""
-        module = self.module_
-        self.n_clusters_ = len(module.means)
-        self.weights_ = module.weights.cpu().numpy()
-        self.means_ = self.cluster_centers_ = module.unit_centres().numpy()
-        self.covariances_ = covariances_of(module)
+        self.weights_ = self.module_.weights.cpu().numpy()
+        self.n_clusters_ = len(self.weights_)
+        self.means_ = self.cluster_centers_ = self.module_.unit_centres().numpy()
+        self.covariances_ = covariances_of(self.module_)
 
     def partial_fit(self, X: Any, y: object = None) -> Self:  # noqa: ARG002 - scikit-learn's signature
         """Follow gradients for one epoch on the rows of ``X``, from the present state; unfitted, ``fit``.
