@@ -4,6 +4,7 @@ from holdfast.cluster._consensus import ConsensusClustering
 from holdfast.cluster._count import ClusterCount
 from holdfast.cluster._dec import DEC
 from holdfast.cluster._dirichlet import DirichletGMM
+from holdfast.cluster._estimate import estimate_n_clusters
 from holdfast.cluster._idec import IDEC
 from holdfast.cluster._mixture_path import MixturePath
 from holdfast.cluster._quality import predict_quality

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -12,6 +13,7 @@ from sklearn.utils import check_array
 from holdfast.cluster._base import as_rows
 from holdfast.cluster._count import ClusterCount
 from holdfast.cluster._criteria import Criteria, Curve
+from holdfast.cluster._dirichlet import DirichletGMM
 from holdfast.cluster._sample import content_order
 from holdfast.cluster._trained import drawn_seed
 from holdfast.functional.geometry import mean_row, root_mean_square
@@ -28,7 +30,6 @@ _TAIL = 0.12  # of the likelihood, left out at either end of the interval
 _STEP = 0.05  # of the counts looked at, in their logarithm
 _ROWS_A_CLUSTER = 6
 _CLOSE = 0.8  # criteria within a fifth of the answer agree with it
-_AGREED = 0.75
 
 
 def estimate_n_clusters(X: Any, *, random_state: Any = None) -> ClusterCount:
@@ -125,3 +126,31 @@ def _combined(curves: Mapping[str, Curve], n_rows: int, picks: Mapping[str, int]
         evidence,
         shown | {"all": _plain(Curve(grid, likelihood))},
     )
+
+
+def _mixture_pick(rows: np.ndarray, seed: int) -> int:
+    """Fit a mixture to the rows (m, d), and count its components."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a mixture that nobody asked for
+        return DirichletGMM(random_state=seed).fit(rows).n_clusters_
+
+
+def _message(n_clusters: int, low: int, high: int, evidence: Mapping[str, int]) -> str:
+    """Say what was found, and who contradicts."""
+    found = f"About {n_clusters} clusters, between {low} and {high} in four cases of five"
+    others = {
+        name: pick
+        for name, pick in evidence.items()
+        if min(pick, n_clusters) < _CLOSE * max(pick, n_clusters)
+    }
+    if not others:
+        return f"{found}; the criteria agree."
+    said = ", ".join(f"{name} {pick}" for name, pick in sorted(others.items(), key=lambda pair: pair[1]))
+    return f"{found}. Not all criteria agree: {said}. Look at the report, and at coarser and finer levels."
+
+
+def _plain(curve: Curve) -> dict[str, list[float]]:
+    return {
+        "counts": [round(float(count), 2) for count in curve.counts],
+        "values": [round(float(value), 4) for value in curve.values],
+    }
