@@ -11,6 +11,9 @@ from holdfast.exceptions import ParameterError
 
 __all__ = ["Fitting"]
 
+_FOR_THE_REPORT: dict[str, dict[str, Any]] = {"dirichlet": {"keep_path": True}}
+"""What estimators keep for the report alone."""
+
 
 @dataclass(frozen=True)
 class Fitting:
@@ -81,4 +84,5 @@ class Fitting:
             "fast": ("preset", "fast" if self.fast else "full"),
             "min_confidence": ("min_confidence", self.min_confidence),
         }
-        return dict(given[option] for option, methods in ONLY_FOR.items() if self.method in methods)
+        own = dict(given[option] for option, methods in ONLY_FOR.items() if self.method in methods)
+        return own | _FOR_THE_REPORT.get(self.method, {})

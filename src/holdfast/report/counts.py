@@ -14,6 +14,7 @@ from holdfast.report.plots import round_ticks, svg
 
 __all__ = ["Counting", "Criterion", "count_ticks", "counting_of", "picks", "tally"]
 
+_ABBREVIATED = {"bic", "mdl", "aic", "icl"}
 _PICKS = ("pick", "n_clusters", "count")
 """Under which names a criterion with more to say gives its pick."""
 
@@ -64,8 +65,7 @@ def counting_of(found: Any) -> Counting | None:
     curves = getattr(found, "curves", None) or evidence.get("curves") or {}
     names = dict.fromkeys([*(name for name in evidence if name != "curves"), *curves])
     criteria = [
-        Criterion(str(name).replace("_", " "), _pick(evidence.get(name)), _curve(curves.get(name)))
-        for name in names
+        Criterion(_worded(str(name)), _pick(evidence.get(name)), _curve(curves.get(name))) for name in names
     ]
     said = tuple(c for c in criteria if c.pick is not None or len(c.curve) > 1)
     numbers = int(found.n_clusters), int(found.low), int(found.high)
@@ -170,6 +170,10 @@ def _log_scale(low: float, high: float, left: float, right: float) -> Callable[[
     a, b = math.log(max(low, 1)), math.log(max(high, 1))
     pad = 0.08 * (b - a) or 1.0
     return lambda number: left + (right - left) * (math.log(max(number, 1)) - a + pad) / (b - a + 2 * pad)
+
+
+def _worded(name: str) -> str:
+    return name.upper() if name in _ABBREVIATED else name.replace("_", " ")
 
 
 def _pick(said: Any) -> float | None:

@@ -107,7 +107,8 @@ class Mixture:
     """Everything the report shows of a mixture.
 
     `explained` is the share of the variance that the dimensions shown hold, 1 for one column; `animation`
-    the file beside the report that shows the film; `n_columns` the width of the latent.
+    the file beside the report that shows the film; `n_columns` the width of the latent; `criterion` what
+    decided how many components there are, None where their number was given.
     """
 
     film: Film
@@ -117,6 +118,7 @@ class Mixture:
     n_columns: int
     n_shown: int
     explained: float
+    criterion: str | None = None
     animation: str | None = None
 
 
@@ -129,14 +131,19 @@ class _View:
     offset: Floats  # (p,)
     explained: float
 
+    @property
+    def n_dimensions(self) -> int:
+        return int(self.axes.shape[1])
+
     def places(self, points: npt.NDArray[np.floating]) -> Floats:
         return np.asarray((points - self.origin) @ self.axes + self.offset, dtype=np.float64)
 
-    def covariances(self, variances: npt.NDArray[np.floating]) -> Floats:
-        """Turn diagonal variances (..., d) into the entries xx, xy, yy of what is shown, or xx alone."""
-        across = self.axes[:, :1] * self.axes  # products of x with x, y
-        pairs = np.hstack([across, self.axes[:, 1:] ** 2]) if self.axes.shape[1] == 2 else across
-        return np.asarray(variances @ pairs, dtype=np.float64)
+    def covariances(self, variances: npt.NDArray[np.floating], correlation: Floats) -> Floats:
+        """Turn variances (..., d) and their correlation into the entries xx, xy, yy that are shown, or xx."""
+        sides = np.sqrt(np.asarray(variances, dtype=np.float64))[..., None] * self.axes
+        shown = np.swapaxes(sides, -1, -2) @ (correlation @ sides)
+        upper = np.triu_indices(self.n_dimensions)
+        return np.asarray(shown[..., upper[0], upper[1]])
 
 
 def mixture_of(
@@ -167,15 +174,23 @@ def mixture_of(
     trials = [Trial(int(n), float(bic)) for n, bic in sorted(tried.items()) if np.isfinite(bic)]
     weights = tuple(float(weight) for weight in model.weights_)
     return Mixture(
-        film, ground, weights, tuple(trials), latent.shape[1], len(rows), view.explained, animation
+        film=film,
+        ground=ground,
+        weights=weights,
+        trials=tuple(trials),
+        n_columns=latent.shape[1],
+        n_shown=len(rows),
+        explained=view.explained,
+        criterion=None if getattr(model, "n_clusters", "auto") != "auto" else _criterion(model),
+        animation=animation,
     )
 
 
 def gaps(values: npt.ArrayLike) -> Floats:
-    """Return how far each value is from the least one, never nearer than a millionth of the farthest.
+    """Return how far each value is from the least one, the least one itself being a third as far as the next.
 
-    So every gap has a logarithm: the least value itself, of which the gap is zero, stands at the bottom. NaN
-    where a value is not finite, and everywhere where all values are the same.
+    So every gap has a logarithm, though that of the least value is zero. What is nearer than a millionth of
+    the farthest counts as the least. NaN where a value is not finite, and everywhere where all are the same.
     """
     found = np.asarray(values, dtype=np.float64)
     known = np.isfinite(found)
@@ -183,7 +198,10 @@ def gaps(values: npt.ArrayLike) -> Floats:
         return np.full(found.shape, np.nan)
     gap = np.where(known, found, np.nan) - found[known].min()
     widest = gap[known].max()
-    return np.maximum(gap, _LEAST_GAP * widest) if widest > 0 else np.full(found.shape, np.nan)
+    if not widest > 0:
+        return np.full(found.shape, np.nan)
+    near = gap <= _LEAST_GAP * widest
+    return np.asarray(np.where(near, gap[known & ~near].min() / 3, gap))
 
 
 def _units(latent: Floats, column: Floats) -> _View:
@@ -220,7 +238,7 @@ def _film(model: Any, view: _View) -> Film:
         losses=raw["losses"].astype(np.float64),
         weights=raw["weights"].astype(np.float64),
         means=view.places(raw["means"]),
-        covariances=view.covariances(raw["variances"]),
+        covariances=view.covariances(raw["variances"], _correlation(model, raw["variances"].shape[2])),
         clusters=clusters,
         heirs=_heirs(raw, ends, clusters),
         ends=ends.astype(np.intp),
@@ -254,20 +272,37 @@ def _last_state(model: Any) -> dict[str, npt.NDArray]:
         "losses": np.array([np.nan]),
         "weights": np.asarray(model.weights_, dtype=np.float64)[None],
         "means": means[None],
-        "variances": _variances(np.asarray(model.covariances_, dtype=np.float64), means.shape)[None],
+        "variances": _variances(model, means.shape)[None],
     }
 
 
-def _variances(covariances: Floats, shape: tuple[int, int]) -> Floats:
+def _kind(model: Any, shape: tuple[int, int]) -> str:
+    """Tell what the covariances (k, d), (k,) or (d, d) are, which their shape alone may leave open."""
+    told = getattr(model, "covariance_type_", None)
+    found = np.shape(model.covariances_)
+    return str(told) if told else {(shape[0],): "spherical", shape: "diag"}.get(found, "tied")
+
+
+def _variances(model: Any, shape: tuple[int, int]) -> Floats:
     """Return the variance of every component in every dimension, whatever they share."""
-    if covariances.ndim == 3:
-        return np.diagonal(covariances, axis1=1, axis2=2)
-    if covariances.ndim == 1:
-        return np.broadcast_to(covariances[:, None] if len(covariances) == shape[0] else covariances, shape)
-    square = covariances.shape[0] == covariances.shape[1]
-    off = covariances - np.diag(np.diagonal(covariances)) if square else covariances
-    is_shared = covariances.shape != shape or (square and shape[0] > 1 and not off.any())
-    return np.broadcast_to(np.diagonal(covariances), shape) if is_shared else covariances
+    covariances, kind = np.asarray(model.covariances_, dtype=np.float64), _kind(model, shape)
+    if kind == "spherical":
+        covariances = covariances[:, None]
+    given = np.diagonal(covariances) if kind == "tied" else covariances
+    return np.asarray(np.zeros(shape) + given)
+
+
+def _correlation(model: Any, d: int) -> Floats:
+    """Return how columns go together (d, d) within a component: they do where all share one covariance."""
+    if _kind(model, np.shape(model.cluster_centers_)) != "tied":
+        return np.eye(d)
+    covariance = np.asarray(model.covariances_, dtype=np.float64)
+    scales = np.sqrt(np.diagonal(covariance))
+    return covariance / np.outer(scales, scales)
+
+
+def _criterion(model: Any) -> str:
+    return str(getattr(model, "criterion_", "bic")).upper()
 
 
 def _clusters(model: Any, raw: Mapping[str, npt.NDArray], alive: npt.NDArray[np.bool_]) -> Ints:

@@ -23,12 +23,15 @@ Places = npt.NDArray[np.float64]
 MOST_FRAMES = 100
 MOST_BYTES = 2_000_000
 
-_WIDTH = 760  # pixels
+_TRIAL = 12  # frames that tell how large each is
+_WIDTH, _WIDTH_OF_CLOUD = 760, 600  # pixels: what changes everywhere takes more room
+_POINTS = 1_000  # of a cloud
 _FINE = 2  # drawn that many times larger, and shrunk: smooth edges
 _HEAD, _FOOT = 44, 22  # pixels above and below the picture
 _HOLD, _FIRST, _EACH = 3000, 600, 80  # milliseconds
 _COLOURS = 128
 _TINT = 36  # of 255
+_SWATCH = 24  # pixels of a colour that the palette is not to forget
 _PAPER, _INK, _SOFT, _LINE, _BARS = "#ffffff", "#1d2326", "#5f6b70", "#e3e1da", "#d9dcdd"
 _ACCENT, _WARN = "#0b6e69", "#b4541a"
 
@@ -48,20 +51,24 @@ def write_animation(mixture: Mixture, path: str | os.PathLike[str]) -> Path:
     OutputError
         If the file cannot be written there.
     """
-    frames = MOST_FRAMES
+    frames, shades = _TRIAL, _shades(mixture.film)
     with atomic_file(path) as temporary:
-        while True:
-            _save(list(draw_frames(mixture, frames)), temporary)
-            if temporary.stat().st_size <= MOST_BYTES or frames < 10:
+        _save(list(draw_frames(mixture, frames)), temporary, shades)
+        while (size := temporary.stat().st_size) > MOST_BYTES or frames == _TRIAL:
+            # Frames that are nearer to each other take less room, so that there is some for a few more.
+            frames = min(
+                MOST_FRAMES, max(2, int(frames * MOST_BYTES / size * (1.2 if frames == _TRIAL else 0.8)))
+            )
+            _save(list(draw_frames(mixture, frames)), temporary, shades)
+            if frames == 2:
                 break
-            frames = int(frames * 0.8 * MOST_BYTES / temporary.stat().st_size)
     return Path(path)
 
 
 def draw_frames(mixture: Mixture, most: int = MOST_FRAMES) -> Iterator[Image.Image]:
     """Draw at most that many frames of the film, the last one always among them."""
     film = mixture.film
-    canvas = _scaled(canvas_of(mixture))
+    canvas = _scaled(canvas_of(mixture), _WIDTH if film.n_dimensions == 1 else _WIDTH_OF_CLOUD)
     base = _base(mixture, canvas)
     for frame in np.unique(np.linspace(0, film.n_frames - 1, most).round().astype(int)).tolist():
         picture = base.copy()
@@ -69,13 +76,20 @@ def draw_frames(mixture: Mixture, most: int = MOST_FRAMES) -> Iterator[Image.Ima
         yield picture.reduce(_FINE)
 
 
-def _save(frames: list[Image.Image], path: Path) -> None:
+def _shades(film: Film) -> list[str]:
+    """Return the colours that matter: they are to come out as they are elsewhere in the report."""
+    return [*(colour(number) for number in range(min(len(set(film.heirs.tolist())), 24))), _ACCENT, _WARN]
+
+
+def _save(frames: list[Image.Image], path: Path, shades: list[str]) -> None:
     """Write pictures with one palette: colours of one frame do not flicker in the next."""
     some = frames[:: max(1, len(frames) // 6)] + frames[-1:]
-    sheet = Image.new("RGB", (some[0].width, some[0].height * len(some)))
+    sheet = Image.new("RGB", (some[0].width, some[0].height * len(some) + _SWATCH * len(shades)), _PAPER)
     for i, picture in enumerate(some):
         sheet.paste(picture, (0, i * picture.height))
-    palette = sheet.quantize(_COLOURS, dither=Image.Dither.NONE)
+    for i, shade in enumerate(shades):
+        sheet.paste(shade, (0, sheet.height - _SWATCH * (i + 1), sheet.width, sheet.height - _SWATCH * i))
+    palette = _with_white(sheet.quantize(_COLOURS, dither=Image.Dither.NONE))
     flat = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in frames]
     times = [_FIRST, *[_EACH] * (len(flat) - 2), _HOLD][: len(flat)]
     with path.open("wb") as file:
@@ -84,11 +98,19 @@ def _save(frames: list[Image.Image], path: Path) -> None:
         )
 
 
-def _scaled(canvas: Canvas) -> Canvas:
+def _with_white(picture: Image.Image) -> Image.Image:
+    """Make the palest colour of a palette the white of the paper, which averaging has made grey."""
+    shades = np.array(picture.getpalette()).reshape(-1, 3)
+    shades[shades.sum(axis=1).argmax()] = 255
+    picture.putpalette(shades.ravel().tolist())
+    return picture
+
+
+def _scaled(canvas: Canvas, width: int) -> Canvas:
     """Return the same scale for the pixels that are drawn."""
-    zoom = _WIDTH * _FINE / canvas.width
+    zoom = width * _FINE / canvas.width
     return Canvas(
-        width=_WIDTH * _FINE,
+        width=width * _FINE,
         height=round(canvas.height * zoom / 2) * 2,
         x0=canvas.x0 * zoom,
         sx=canvas.sx * zoom,
@@ -108,9 +130,10 @@ def _base(mixture: Mixture, canvas: Canvas) -> Image.Image:
             draw.rectangle((a, min(y, canvas.y0), b - _FINE, canvas.y0), fill=_BARS)
         draw.line((left[0], canvas.y0, left[-1], canvas.y0), fill=_LINE, width=_FINE)
         return picture
-    x, y = canvas.at(ground.places[:, 0], ground.places[:, 1])
-    size = 1.7 * _FINE
-    for a, b, number in zip(x.tolist(), y.tolist(), ground.clusters.tolist(), strict=True):
+    every = max(1, -(-len(ground.places) // _POINTS))
+    x, y = canvas.at(ground.places[::every, 0], ground.places[::every, 1])
+    size = 1.6 * _FINE
+    for a, b, number in zip(x.tolist(), y.tolist(), ground.clusters[::every].tolist(), strict=True):
         draw.ellipse((a - size, b - size, a + size, b + size), fill=_mixed(colour(number), 0.42))
     return picture
 

@@ -73,7 +73,7 @@ def project(model: Any, X: npt.NDArray, rows: Ints, seed: int = 0) -> tuple[str,
 def _pile(column: Floats, seed: int) -> Floats:
     """Place a column from left to right, and up and down as far as it is crowded there."""
     x = _fit_square(column[:, None])[:, 0]
-    counts, edges = np.histogram(x, bins=min(60, max(1, len(x) // 10)), range=(0, 1))
+    counts, edges = np.histogram(x, bins=min(36, max(1, len(x) // 10)), range=(0, 1))
     crowd = np.interp(x, (edges[:-1] + edges[1:]) / 2, counts / max(int(counts.max()), 1))
     aside = np.random.default_rng(seed).uniform(-0.5, 0.5, len(x))
     return np.stack([x, 0.5 + 0.36 * crowd * aside], axis=1).astype(np.float32)
