@@ -11,9 +11,6 @@ from holdfast.exceptions import ParameterError
 
 __all__ = ["Fitting"]
 
-_FOR_THE_REPORT: dict[str, dict[str, Any]] = {"dirichlet": {"keep_path": True}}
-"""What estimators keep for the report alone."""
-
 
 @dataclass(frozen=True)
 class Fitting:
@@ -84,5 +81,5 @@ class Fitting:
             "fast": ("preset", "fast" if self.fast else "full"),
             "min_confidence": ("min_confidence", self.min_confidence),
         }
-        own = dict(given[option] for option, methods in ONLY_FOR.items() if self.method in methods)
-        return own | _FOR_THE_REPORT.get(self.method, {})
+        own = {"keep_path": True} if self.method == "dirichlet" else {}  # for the report
+        return own | dict(given[option] for option, methods in ONLY_FOR.items() if self.method in methods)
