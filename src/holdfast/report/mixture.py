@@ -285,20 +285,21 @@ def _kind(model: Any, shape: tuple[int, int]) -> str:
 
 def _variances(model: Any, shape: tuple[int, int]) -> Floats:
     """Return the variance of every component in every dimension, whatever they share."""
-    covariances, kind = np.asarray(model.covariances_, dtype=np.float64), _kind(model, shape)
+    covariances: Floats = np.asarray(model.covariances_, dtype=np.float64)
+    kind = _kind(model, shape)
     if kind == "spherical":
         covariances = covariances[:, None]
-    given = np.diagonal(covariances) if kind == "tied" else covariances
-    return np.asarray(np.zeros(shape) + given)
+    given: Floats = np.diagonal(covariances) if kind == "tied" else covariances
+    return np.zeros(shape) + given
 
 
 def _correlation(model: Any, d: int) -> Floats:
     """Return how columns go together (d, d) within a component: they do where all share one covariance."""
     if _kind(model, np.shape(model.cluster_centers_)) != "tied":
         return np.eye(d)
-    covariance = np.asarray(model.covariances_, dtype=np.float64)
+    covariance: Floats = np.asarray(model.covariances_, dtype=np.float64)
     scales = np.sqrt(np.diagonal(covariance))
-    return covariance / np.outer(scales, scales)
+    return np.asarray(covariance / np.outer(scales, scales))
 
 
 def _criterion(model: Any) -> str:

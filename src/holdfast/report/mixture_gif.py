@@ -51,17 +51,13 @@ def write_animation(mixture: Mixture, path: str | os.PathLike[str]) -> Path:
     OutputError
         If the file cannot be written there.
     """
-    frames, shades = _TRIAL, _shades(mixture.film)
+    shades = _shades(mixture.film)
     with atomic_file(path) as temporary:
-        _save(list(draw_frames(mixture, frames)), temporary, shades)
-        while (size := temporary.stat().st_size) > MOST_BYTES or frames == _TRIAL:
-            # Frames that are nearer to each other take less room, so that there is some for a few more.
-            frames = min(
-                MOST_FRAMES, max(2, int(frames * MOST_BYTES / size * (1.2 if frames == _TRIAL else 0.8)))
-            )
-            _save(list(draw_frames(mixture, frames)), temporary, shades)
-            if frames == 2:
-                break
+        size = _save(list(draw_frames(mixture, _TRIAL)), temporary, shades)
+        # Frames that are nearer to each other take less room each, so that there is some for a few more.
+        frames = min(MOST_FRAMES, int(1.2 * _TRIAL * MOST_BYTES / size))
+        while (size := _save(list(draw_frames(mixture, frames)), temporary, shades)) > MOST_BYTES:
+            frames = max(2, int(0.8 * frames * MOST_BYTES / size))
     return Path(path)
 
 
@@ -81,8 +77,8 @@ def _shades(film: Film) -> list[str]:
     return [*(colour(number) for number in range(min(len(set(film.heirs.tolist())), 24))), _ACCENT, _WARN]
 
 
-def _save(frames: list[Image.Image], path: Path, shades: list[str]) -> None:
-    """Write pictures with one palette: colours of one frame do not flicker in the next."""
+def _save(frames: list[Image.Image], path: Path, shades: list[str]) -> int:
+    """Write pictures with one palette, so that nothing flickers; return the bytes they take."""
     some = frames[:: max(1, len(frames) // 6)] + frames[-1:]
     sheet = Image.new("RGB", (some[0].width, some[0].height * len(some) + _SWATCH * len(shades)), _PAPER)
     for i, picture in enumerate(some):
@@ -96,6 +92,7 @@ def _save(frames: list[Image.Image], path: Path, shades: list[str]) -> None:
         flat[0].save(
             file, "GIF", save_all=True, append_images=flat[1:], duration=times, loop=0, optimize=True
         )
+    return path.stat().st_size
 
 
 def _with_white(picture: Image.Image) -> Image.Image:
