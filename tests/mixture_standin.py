@@ -42,9 +42,10 @@ def make_path(weights, means, variances, *, k=12, n_gradient=40, seed=0):
 class Bells(BaseEstimator):
     """A diagonal mixture with the given components, canonical by weight; nothing is fitted."""
 
-    def __init__(self, keep_path=True, k=12, random_state=0):
+    def __init__(self, keep_path=True, k=12, n_gradient=40, random_state=0):
         self.keep_path = keep_path
         self.k = k
+        self.n_gradient = n_gradient
         self.random_state = random_state
 
     def given(self, weights, means, variances):
@@ -54,7 +55,8 @@ class Bells(BaseEstimator):
         self.covariances_ = np.asarray(variances, np.float64)[order]
         self.n_clusters_, self.n_iter_, self.converged_ = len(order), 1000, True
         parts = (self.weights_, self.means_, self.covariances_)
-        self.path_ = make_path(*parts, k=self.k, seed=self.random_state) if self.keep_path else None
+        sizes = {"k": self.k, "n_gradient": self.n_gradient, "seed": self.random_state}
+        self.path_ = make_path(*parts, **sizes) if self.keep_path else None
         self.bic_path_ = {n: 1000.0 + 40 * abs(n - self.n_clusters_) ** 1.5 for n in range(1, self.k + 1)}
         return self
 
