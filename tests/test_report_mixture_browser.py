@@ -44,10 +44,19 @@ def wind(visit, frame):
     visit.ask(f"({turn})(document.querySelector('#film input'))")
 
 
+def until(visit, condition):
+    """Wait for a condition, which the page's own policy forbids Playwright to do inside it."""
+    for _ in range(200):
+        if visit.ask(condition):
+            return
+        visit.page.wait_for_timeout(50)
+    pytest.fail(f"never came true: {condition}")
+
+
 def shapes(visit):
     return visit.ask(
         "Object.fromEntries([...document.querySelectorAll('#film path[data-j]')].map("
-        "p => [p.dataset.j, p.style.display === 'none' ? null : p.getBBox()]))"
+        "p => [p.dataset.j, p.style.display === 'none' ? null : p.getBBox().width]))"
     )
 
 
@@ -68,8 +77,8 @@ def test_without_a_script_the_last_frame_is_there_and_nothing_to_press(browser, 
         if box is not None:  # the script draws what stands in the page
             here = page.locator(f"#film path[data-j='{j}']").bounding_box()
             there = film.page.locator(f"#film path[data-j='{j}']").bounding_box()
-            assert here["width"] == pytest.approx(there["width"], abs=1.5)
-            assert here["height"] == pytest.approx(there["height"], abs=1.5)
+            assert here["width"] == pytest.approx(there["width"], abs=1)
+            assert here["height"] == pytest.approx(there["height"], abs=1)
     assert page.locator("#film path.own").count() == film.count("#film path.own")
     bare.close()
 
@@ -85,7 +94,7 @@ def test_winding_moves_the_components_and_says_where_it_is(film):
     assert film.page.locator("#film input").get_attribute("aria-valuetext") == said
     alive = [j for j, box in last.items() if box is not None]
     assert len(alive) == film.count("#film path.own")
-    assert any(abs(first[j]["width"] - last[j]["width"]) > 5 for j in alive)
+    assert any(abs(first[j] - last[j]) > 5 for j in alive)
 
 
 def test_the_keyboard_winds_plays_and_stops(film):
@@ -96,7 +105,7 @@ def test_the_keyboard_winds_plays_and_stops(film):
     bar.press("ArrowRight")
     assert film.ask(AT) == 1
     bar.press("Space")
-    film.page.wait_for_function(f"{AT} > 2")
+    until(film, f"{AT} > 2")
     assert film.page.locator("#film button").get_attribute("aria-label") == "Pause"
     bar.press("Space")
     here = film.ask(AT)
@@ -127,10 +136,10 @@ def test_it_plays_to_the_end_and_begins_again(browser, films):
     wind(visit, int(visit.ask(LAST)) - 1)
     button = visit.page.locator("#film button")
     button.click()
-    visit.page.wait_for_function(f"{AT} == {LAST}")
-    visit.page.wait_for_function("document.querySelector('#film button').ariaLabel === 'Play'")
+    until(visit, f"{AT} == {LAST}")
+    until(visit, "document.querySelector('#film button').ariaLabel === 'Play'")
     button.click()
-    visit.page.wait_for_function(f"{AT} < 3")
+    until(visit, f"{AT} < 3")
     visit.page.close()
 
 

@@ -25,8 +25,8 @@ KEPT_WHOLE = 0.9
 """Share, of the old cluster and of the new one, from which on a cluster counts as the same."""
 PART = 0.25
 """Share of an old cluster that makes a new one a part of its split."""
-_MISTAKEN = 9.0
-"""How many times nearer, squared, others have to be before places in an array are not believed."""
+_MISTAKEN = 8.0
+"""How many times their least movement has to be gained before places in an array are not believed."""
 
 
 @dataclass(frozen=True)
@@ -228,18 +228,23 @@ def follow(
     ndarray of shape (s, k), int
         At ``t, i`` the place in state t of the component that is at place i in the first.
     """
-    scales = np.sqrt(variances)
+    places = np.concatenate([means, np.sqrt(variances)], axis=2, dtype=np.float64)
     spread = np.var(means[-1], axis=0).sum() + np.mean(variances[-1], axis=0).sum()
-    state = np.concatenate([means, scales, np.sqrt(spread * weights)[..., None]], axis=2, dtype=np.float64)
+    masses = np.sqrt(spread * np.asarray(weights, dtype=np.float64))[..., None]
     order = np.tile(np.arange(weights.shape[1], dtype=np.intp), (len(weights), 1))
     for t in range(1, len(order)):
-        cost = cdist(state[t - 1][order[t - 1]], state[t], "sqeuclidean")
-        order[t] = _believable(cost, order[t - 1], linear_sum_assignment(cost)[1])
+        own = order[t - 1]
+        moved = cdist(places[t - 1][own], places[t], "sqeuclidean")
+        cost = moved + cdist(masses[t - 1][own], masses[t], "sqeuclidean")
+        order[t] = _believable(cost, moved, own, linear_sum_assignment(cost)[1])
     return order
 
 
 def _believable(
-    cost: npt.NDArray[np.float64], own: npt.NDArray[np.intp], best: npt.NDArray[np.intp]
+    cost: npt.NDArray[np.float64],
+    moved: npt.NDArray[np.float64],
+    own: npt.NDArray[np.intp],
+    best: npt.NDArray[np.intp],
 ) -> npt.NDArray[np.intp]:
     """Take the best places, but leave those their own who change them among each other for little."""
     holder = np.empty_like(own)
@@ -253,6 +258,7 @@ def _believable(
         while heir[cycle[-1]] != i:
             cycle.append(int(heir[cycle[-1]]))
         seen[cycle] = True
-        if cost[cycle, own[cycle]].sum() <= _MISTAKEN * cost[cycle, best[cycle]].sum():
+        gain = cost[cycle, own[cycle]].sum() - cost[cycle, best[cycle]].sum()
+        if gain <= _MISTAKEN * moved[cycle, best[cycle]].sum():
             chosen[cycle] = own[cycle]
     return chosen

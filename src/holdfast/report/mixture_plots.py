@@ -40,7 +40,6 @@ WIDTH = 1000.0
 _EDGE = (14.0, 36.0, 44.0)  # above, below and beside a histogram
 _POINTS = 160  # of a density, in the window
 _REACH, _CORNERS = 4.0, 64  # standard deviations of a component on either side, and points of its curve
-_LOOP = 48  # corners of an ellipse in the still
 _DIGITS = 4
 
 
@@ -266,12 +265,13 @@ def _shape(film: Film, j: int, frame: int, canvas: Canvas, ground: Ground) -> st
         x, y = canvas.at(xs, density(film, frame, xs)[j])
         floor = [canvas.y0]  # no line runs along it: fifty of them would hide what is small
         return _trail(np.concatenate([x[:1], x, x[-1:]]), np.concatenate([floor, y, floor]))
-    turn = np.linspace(0, 2 * math.pi, _LOOP, endpoint=False)
     first, second, angle = ellipse(film.covariances[frame, j].tolist())
-    u, v = 2 * first * np.cos(turn), 2 * second * np.sin(turn)
-    x = film.means[frame, j, 0] + u * math.cos(angle) - v * math.sin(angle)
-    y = film.means[frame, j, 1] + u * math.sin(angle) + v * math.cos(angle)
-    return _trail(*canvas.at(x, y)) + "Z"
+    wide, narrow = 2 * canvas.sx * first, 2 * canvas.sx * second
+    x, y = (float(value) for value in canvas.at(*film.means[frame, j].tolist()))
+    across, up = math.cos(-angle) * wide, math.sin(-angle) * wide  # pixels grow downwards
+    arc = f"A{wide:.1f} {narrow:.1f} {math.degrees(-angle):.1f} 1 1 "
+    ends = f"{x - across:.1f} {y - up:.1f}", f"{x + across:.1f} {y + up:.1f}"
+    return f"M{ends[0]}{arc}{ends[1]}{arc}{ends[0]}Z"
 
 
 def _whole(film: Film, frame: int, canvas: Canvas, ground: Ground) -> str:
