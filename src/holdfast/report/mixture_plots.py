@@ -267,10 +267,11 @@ def _shape(film: Film, j: int, frame: int, canvas: Canvas, ground: Ground) -> st
         return _trail(np.concatenate([x[:1], x, x[-1:]]), np.concatenate([floor, y, floor]))
     first, second, angle = ellipse(film.covariances[frame, j].tolist())
     wide, narrow = 2 * canvas.sx * first, 2 * canvas.sx * second
-    x, y = (float(value) for value in canvas.at(*film.means[frame, j].tolist()))
+    here = canvas.at(*film.means[frame, j].tolist())
+    left, top = float(here[0]), float(here[1])
     across, up = math.cos(-angle) * wide, math.sin(-angle) * wide  # pixels grow downwards
     arc = f"A{wide:.1f} {narrow:.1f} {math.degrees(-angle):.1f} 1 1 "
-    ends = f"{x - across:.1f} {y - up:.1f}", f"{x + across:.1f} {y + up:.1f}"
+    ends = f"{left - across:.1f} {top - up:.1f}", f"{left + across:.1f} {top + up:.1f}"
     return f"M{ends[0]}{arc}{ends[1]}{arc}{ends[0]}Z"
 
 
