@@ -28,7 +28,9 @@ def compared(mixture: Mixture | None) -> list[dict[str, Any]]:
     true = [_bell(bell.location, bell.scale, bell.weight / whole) for bell in BELLS]
     found = _found(mixture)
     numbers, places = list(found), [bell["location"] for bell in found.values()]
-    far = np.abs(np.subtract.outer(places, [bell["location"] for bell in true])).reshape(len(found), -1)
+    far = np.abs(np.subtract.outer(places, [bell["location"] for bell in true])).reshape(
+        len(found), len(true)
+    )
     pairs = {int(column): numbers[row] for row, column in zip(*linear_sum_assignment(far), strict=True)}
     rows = [_row(pairs.get(i), found, bell) for i, bell in enumerate(true)]
     rows += [_row(number, found, None) for number in numbers if number not in pairs.values()]

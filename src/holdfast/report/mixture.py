@@ -78,6 +78,16 @@ class Film:
         """In how many dimensions it is shown."""
         return int(self.means.shape[2])
 
+    @property
+    def n_clusters(self) -> int:
+        """How many components became clusters."""
+        return int((self.clusters >= 0).sum())
+
+    @property
+    def full_weight(self) -> float:
+        """From which weight on a component is drawn at full strength."""
+        return min(0.03, 0.6 / max(self.n_clusters, 1))
+
 
 @dataclass(frozen=True, eq=False)
 class Ground:

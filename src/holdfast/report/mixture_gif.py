@@ -13,7 +13,7 @@ from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from holdfast.io.atomic import atomic_file
 from holdfast.report.mixture import Film, Mixture
-from holdfast.report.mixture_plots import Canvas, canvas_of, component_colour, density, ellipse, reach
+from holdfast.report.mixture_plots import MANY, Canvas, canvas_of, component_colour, density, ellipse, reach
 from holdfast.report.palette import NO_CLUSTER, colour
 
 __all__ = ["MOST_BYTES", "MOST_FRAMES", "draw_frames", "write_animation"]
@@ -149,7 +149,7 @@ def _draw_frame(picture: Image.Image, mixture: Mixture, canvas: Canvas, frame: i
         xs = np.linspace(*mixture.ground.window[0], 240)
         _line(draw, np.stack(canvas.at(xs, density(film, frame, xs).sum(axis=0)), axis=1), _INK, 1.3)
     for j in np.flatnonzero(film.clusters >= 0).tolist():
-        if film.weights[frame, j] > 0.03:
+        if film.weights[frame, j] > 0.5 * film.weights[-1, j]:
             _draw_name(draw, film, canvas, j, frame)
     _draw_words(draw, film, frame, picture.size)
 
@@ -174,12 +174,13 @@ def _draw_component(
     """Draw one component as it is in a frame, or as it was in its last one, so far gone (0 to 1)."""
     frame, gone = when
     weight = float(film.weights[frame, j]) * (1 - gone)
-    strength = min(1.0, 0.12 + 0.88 * (weight / 0.03) ** 0.5) * (1 - gone)
+    strength = min(1.0, 0.12 + 0.88 * (weight / film.full_weight) ** 0.5) * (1 - gone)
     shade = NO_CLUSTER if gone else component_colour(film, j)
-    stays = bool(film.clusters[j] >= 0)
+    stays, is_crowded = bool(film.clusters[j] >= 0), film.n_clusters > MANY
     if stays:
-        _tint(picture, outline, shade, strength)
-    _line(ImageDraw.Draw(picture), outline, _mixed(shade, strength), 2.4 if stays else 1.2)
+        _tint(picture, outline, shade, strength * (0.4 if is_crowded else 1.0))
+    wide = 1.2 if not stays else 1.6 if is_crowded else 2.4
+    _line(ImageDraw.Draw(picture), outline, _mixed(shade, strength), wide)
 
 
 def _tint(picture: Image.Image, outline: Places, shade: str, strength: float) -> None:
@@ -199,7 +200,15 @@ def _draw_name(draw: ImageDraw.ImageDraw, film: Film, canvas: Canvas, j: int, fr
     x, y = canvas.at(mean[0], height)
     up = 11 * _FINE if film.n_dimensions == 1 else 0
     place = (float(x), float(y) - up)
-    draw.text(place, str(film.clusters[j]), _INK, _font(16), "mm", stroke_width=2 * _FINE, stroke_fill=_PAPER)
+    draw.text(
+        place,
+        str(film.clusters[j]),
+        _INK,
+        _font(11 if film.n_clusters > MANY else 16),
+        "mm",
+        stroke_width=2 * _FINE,
+        stroke_fill=_PAPER,
+    )
 
 
 def _draw_words(draw: ImageDraw.ImageDraw, film: Film, frame: int, size: tuple[int, int]) -> None:

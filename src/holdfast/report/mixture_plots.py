@@ -20,6 +20,7 @@ from holdfast.report.palette import NO_CLUSTER, colour
 from holdfast.report.plots import Bar, columns, round_ticks, svg
 
 __all__ = [
+    "MANY",
     "Canvas",
     "bic",
     "canvas_of",
@@ -37,6 +38,8 @@ __all__ = [
 Floats = npt.NDArray[np.float64]
 
 WIDTH = 1000.0
+MANY = 16
+"""More clusters than this are drawn with a lighter hand."""
 _EDGE = (14.0, 36.0, 44.0)  # above, below and beside a histogram
 _POINTS = 160  # of a density, in the window
 _REACH, _CORNERS = 4.0, 64  # standard deviations of a component on either side, and points of its curve
@@ -124,7 +127,8 @@ def still(mixture: Mixture) -> Markup:
     )
     label = f"{kind}: {len(names)} components at the end, {len(film.clusters)} at the start"
     parts = [ground, *marks, whole, f'<g class="names">{"".join(names)}</g>']
-    return svg(canvas.width, round(canvas.height), label, parts, css=f"film {'narrow' if narrow else 'wide'}")
+    css = f"film {'narrow' if narrow else 'wide'}{' many' if film.n_clusters > MANY else ''}"
+    return svg(canvas.width, round(canvas.height), label, parts, css=css)
 
 
 def packed(mixture: Mixture) -> Markup:
@@ -142,6 +146,7 @@ def packed(mixture: Mixture) -> Markup:
         "own": film.clusters.tolist(),
         "colours": [component_colour(film, j) for j in range(k)],
         "grey": NO_CLUSTER,
+        "full": _short(film.full_weight),
         "w": [_numbers(frame) for frame in film.weights],
         "m": [_numbers(frame) for frame in film.means],
         "v": [_numbers(frame) for frame in film.covariances],

@@ -59,7 +59,7 @@
       shape.style.display = s ? "" : "none";
       if (!s) continue;
       shape.setAttribute("d", p === 1 ? bell(s) : loop(s));
-      shape.style.opacity = (Math.min(1, 0.12 + Math.sqrt(s.weight / 0.03) * 0.88) * (1 - s.gone)).toFixed(3);
+      shape.style.opacity = (Math.min(1, 0.12 + Math.sqrt(s.weight / film.full) * 0.88) * (1 - s.gone)).toFixed(3);
       shape.style.setProperty("--c", s.gone > 0 ? film.grey : film.colours[shape.dataset.j]);
     }
     if (whole) whole.setAttribute("d", "M" + curve((x) => states.reduce((sum, s) => sum + (s && !s.gone ? pdf(s, x) : 0), 0)));
@@ -68,7 +68,7 @@
       if (!s) continue;
       name.setAttribute("x", (x0 + sx * s.mean[0]).toFixed(1));
       name.setAttribute("y", (p === 1 ? y0 + sy * pdf(s, s.mean[0]) - 12 : y0 + sy * s.mean[1]).toFixed(1));
-      name.style.opacity = Math.min(1, s.weight / 0.05).toFixed(2);
+      name.style.opacity = Math.min(1, 2 * s.weight / w[last][name.dataset.j]).toFixed(2);
     }
     const whole_frame = Math.round(frame), count = w[whole_frame].filter((x) => x > 0).length;
     const text = `step ${film.steps[whole_frame].toLocaleString("en")} · ${film.merge[whole_frame] ? "merging" : "gradient"}`
