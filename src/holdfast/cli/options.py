@@ -80,8 +80,9 @@ class FitTask(Task):
         str,
         typer.Option(
             "--method",
-            metavar="|".join(METHODS),
-            help="A vote of many partitions, or deep embedded clustering; idec keeps rows restorable.",
+            metavar="NAME",
+            help=f"One of {', '.join(METHODS)}: a vote of many partitions; deep embedded clustering, where idec "
+            "keeps rows restorable; a mixture that finds its number of components.",
         ),
     ] = DEFAULT_METHOD
     fast: Annotated[
