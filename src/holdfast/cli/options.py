@@ -81,8 +81,8 @@ class FitTask(Task):
         typer.Option(
             "--method",
             metavar="NAME",
-            help=f"One of {', '.join(METHODS)}: a vote of many partitions; deep embedded clustering, where "
-            "idec keeps rows restorable; a mixture that finds its number of components.",
+            help=f"One of {', '.join(METHODS)}: a vote of many partitions, deep embedded clustering "
+            "(idec keeps rows restorable), or a Gaussian mixture that finds its number of clusters itself.",
         ),
     ] = DEFAULT_METHOD
     fast: Annotated[
