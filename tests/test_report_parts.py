@@ -49,7 +49,7 @@ def test_placement_by_hand():
     assert placed.confidence == pytest.approx([0.9, 0.6, 0.8, 0.5])
     assert placed.margin == pytest.approx([0.8, 0.2, 0.6, 0.0])
     assert placed.runner_up.tolist() == [1, 1, 0, 0]
-    assert placed.own_cosine == pytest.approx([1, math.sqrt(0.5), 1, -math.inf])
+    assert placed.own_likeness == pytest.approx([1, math.sqrt(0.5), 1, -math.inf])
     assert placed.foreign.tolist() == [[2, 3], [1, 0]]
 
 
@@ -68,7 +68,7 @@ def test_blocks_do_not_show(monkeypatch):
     whole = place(model, X, labels, 6)
     monkeypatch.setattr("holdfast.report.members._BLOCK_CELLS", 1)  # 256 rows a block, the fewest
     parts = place(model, X, labels, 6)
-    for name in ("confidence", "margin", "own_cosine"):
+    for name in ("confidence", "margin", "own_likeness"):
         assert getattr(parts, name) == pytest.approx(getattr(whole, name), abs=1e-6)
     assert (parts.foreign == whole.foreign).all()
     cosine = unit(X) @ unit(model.cluster_centers_).T

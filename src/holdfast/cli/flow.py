@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from holdfast.cli.expected import as_document, from_document, predicted
 from holdfast.cli.fitting import Fitting
+from holdfast.cli.moving import animation_name, write_animation_of
 from holdfast.cli.record import Clock, Target, describe, scores_of, shown_in_report, versions_of
 from holdfast.cli.sources import (
     Collection,
     check_table,
     embed_resumably,
+    load_bells,
     load_digits,
     pictures_of,
     read_table,
@@ -32,6 +34,7 @@ __all__ = [
     "Fitting",
     "Outcome",
     "Target",
+    "fit_bells",
     "fit_digits",
     "fit_images",
     "fit_table",
@@ -52,6 +55,12 @@ class Outcome:
     def report_path(self) -> Path:
         """The report as a file."""
         return self.folder / "report.html"
+
+    @property
+    def animation_path(self) -> Path | None:
+        """The moving picture of a mixture, where there is one."""
+        name = self.run.get("animation")
+        return None if name is None else self.folder / str(name)
 
 
 def silent(stage: str, done: int, total: int) -> None:
@@ -156,6 +165,27 @@ def fit_digits(fitting: Fitting, target: Target, watch: Watch = silent) -> Outco
     return _fit_and_write(load_digits(), fitting, target, watch, Clock())
 
 
+def fit_bells(fitting: Fitting, target: Target, watch: Watch = silent) -> Outcome:
+    """Find the bells of a known mixture, which are drawn here, and leave a taxonomy folder.
+
+    Parameters
+    ----------
+    fitting : Fitting
+        How; its seed is also that of the draws.
+    target : Target
+        Where to.
+    watch : callable, optional
+        Told of the progress.
+
+    Raises
+    ------
+    OutputError
+        If the target cannot be written.
+    """
+    check_target(target.folder, overwrite=target.overwrite)
+    return _fit_and_write(load_bells(fitting.seed), fitting, target, watch, Clock())
+
+
 def render_again(folder: Path, out: Path | None = None) -> tuple[Path, Report]:
     """Build the report of a taxonomy folder anew, from what the folder holds.
 
@@ -186,7 +216,10 @@ def render_again(folder: Path, out: Path | None = None) -> tuple[Path, Report]:
     run, emb, model = taxonomy.read_run(), taxonomy.load_collection(), taxonomy.load_model()
     image_of = pictures_of(emb, run.get("pictures"))
     quality = from_document(run.get("quality"))
-    report = build_report(model, emb, image_of=image_of, run=shown_in_report(run), quality=quality)
+    shown = shown_in_report(run)
+    if out is not None or not taxonomy.animation_path.is_file():
+        shown["animation"] = None  # a page elsewhere has nothing beside it
+    report = build_report(model, emb, image_of=image_of, run=shown, quality=quality)
     return write_report(report, out or taxonomy.report_path), report
 
 
@@ -207,10 +240,12 @@ def _fit_and_write(
             taxonomy.write_fit(model, collection.emb)
         run = describe(collection, fitting, model, target, clock)
         with clock.stage("report"):
+            run["animation"] = animation_name(model, taxonomy)
             image_of = pictures_of(collection.emb, collection.pictures)
             shown = shown_in_report(run)
             report = build_report(model, collection.emb, image_of=image_of, run=shown, quality=quality)
             write_report(report, taxonomy.report_path)
+            write_animation_of(report, taxonomy)
         run["quality"] = as_document(report.trust)
         run |= {"seconds": clock.seconds, "scores": scores_of(report), "versions": versions_of(report)}
         taxonomy.write_run(run)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from holdfast.report import Report
     from holdfast.taxonomy import AssignmentTable
 
-__all__ = ["abstention", "show_assignments", "show_evaluation", "show_outcome"]
+__all__ = ["abstention", "show_assignments", "show_bells", "show_evaluation", "show_outcome"]
 
 _MOST_CLUSTERS = 20
 _MOST_ITEMS = 50
@@ -51,6 +51,38 @@ def _levels_line(levels: Mapping[str, int]) -> str:
     """List the levels from coarse to fine, the fitted one marked."""
     counts = [f"[{count:,}]" if level == "0" else f"{count:,}" for level, count in levels.items()]
     return f"Coarser and finer: {' < '.join(counts)} clusters; assign --level -1 or 1 gives the next ones."
+
+
+def show_bells(screen: Screen, outcome: Outcome) -> None:
+    """Show what was found of a known mixture beside what is true; the last line is the path of the report."""
+    from holdfast.cli.bells import compared
+
+    bells = compared(outcome.report.mixture)
+    if screen.as_json:
+        screen.document({**_outcome_document(outcome), "animation": outcome.animation_path, "bells": bells})
+        return
+    n_true, n_found = (sum(bell[key] is not None for bell in bells) for key in ("true", "found"))
+    title = f"{outcome.report.summary.n_items:,} draws from {n_true} bells: {n_found} found"
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for heading in ("cluster", "location", "true", "scale", "true", "weight", "true"):
+        table.add_column(heading, justify="right", style="dim" if heading == "true" else "")
+    for bell in bells:
+        table.add_row(*_bell_row(bell))
+    screen.show(table)
+    if outcome.run["scores"] is not None:
+        scores = _score_line(outcome.run["scores"]["result"])
+        screen.line(f"Against the bell of each draw, which the fit never saw: {scores}.")
+    if outcome.animation_path is not None:
+        screen.line(f"How it was found, as a moving picture: {printable(outcome.animation_path)}")
+    screen.line(f"Taxonomy in {printable(outcome.folder)}, report:")
+    screen.line(str(outcome.report_path))
+
+
+def _bell_row(bell: Mapping[str, Any]) -> list[str]:
+    """Write one bell: what was found of it and what is true, in turn."""
+    cells = ((bell[side], name) for name in ("location", "scale", "weight") for side in ("found", "true"))
+    numbers = ("-" if values is None else f"{values[name]:.3f}" for values, name in cells)
+    return ["none" if bell["cluster"] is None else str(bell["cluster"]), *numbers]
 
 
 def abstention(n_items: int) -> str:

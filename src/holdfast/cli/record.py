@@ -94,6 +94,7 @@ def shown_in_report(run: Mapping[str, Any]) -> dict[str, Any]:
         "device": run["device"],
         "number of clusters": (run["cluster_count"] or {}).get("message"),
         "seconds by stage": ", ".join(f"{stage} {value:.1f}" for stage, value in seconds.items()),
+        "animation": run.get("animation"),
         "images set aside": f"{len(quarantined)}, see run.json" if quarantined else None,
     }
 

@@ -26,6 +26,7 @@ __all__ = [
     "check_table",
     "embed_images",
     "embed_resumably",
+    "load_bells",
     "load_digits",
     "pictures_of",
     "read_table",
@@ -111,6 +112,16 @@ def load_digits() -> Collection:
         labels=digits.target,
     )
     return Collection(emb, "the handwritten digits of scikit-learn", pictures=FROM_DIGITS)
+
+
+def load_bells(seed: int) -> Collection:
+    """Draw the mixture of four bells; which one each draw is from is for scoring only."""
+    from holdfast.cluster._specimen import BELLS, draw_bells
+
+    X, y = draw_bells(seed)
+    names = np.array([f"bell at {bell.location:g}" for bell in BELLS])
+    ids = np.array([f"draw-{row:05d}" for row in range(len(X))])
+    return Collection(Embeddings(ids, X, labels=names[y]), f"{len(X):,} draws from a mixture of four bells")
 
 
 def embed_images(folder: Path, embedder: Embedder, watch: Watch, out: Path | None = None) -> Collection:

@@ -157,7 +157,9 @@ class Criteria:
         Graph degree linkage follows chains of neighbours and k-means makes round clusters: what both find
         at one number of clusters is in the rows. Logarithm of the mean adjusted Rand index.
         """
-        groups = fine_communities(self.graph, min(len(self.X) // 4, max(_FINE, 2 * int(self.counts[-1]))), None)
+        groups = fine_communities(
+            self.graph, min(len(self.X) // 4, max(_FINE, 2 * int(self.counts[-1]))), None
+        )
         near = self.view.neighbours.first(min(_SMOOTH_NEIGHBOURS, self.view.neighbours.k))
         weights = (jaccard_graph(near), closeness_graph(near))
         merged = [linkages_at(weight, groups, self.counts.tolist()) for weight in weights]

@@ -1,6 +1,7 @@
 """The bridge between two partitions of the same items: which cluster became which.
 
-Letters: ``counts`` (a, b) holds at ``i, j`` the items that old cluster i and new cluster j share.
+Letters: ``counts`` (a, b) holds at ``i, j`` the items that old cluster i and new cluster j share. `follow`
+does the same for the components of a mixture that moves, which share no items but places.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
 
-__all__ = ["KEPT_WHOLE", "PART", "SURVIVED", "Bridge", "Kind", "Pillar", "bridge", "contingency"]
+__all__ = ["KEPT_WHOLE", "PART", "SURVIVED", "Bridge", "Kind", "Pillar", "bridge", "contingency", "follow"]
 
 Kind = Literal["same", "grown", "shrunk", "split from", "merged from", "new", "gone"]
 Counts = npt.NDArray[np.integer]
@@ -23,6 +25,8 @@ KEPT_WHOLE = 0.9
 """Share, of the old cluster and of the new one, from which on a cluster counts as the same."""
 PART = 0.25
 """Share of an old cluster that makes a new one a part of its split."""
+_MISTAKEN = 8.0
+"""How many times their least movement has to be gained before places in an array are not believed."""
 
 
 @dataclass(frozen=True)
@@ -199,3 +203,62 @@ def _kind(overlap: _Overlap, i: int, j: int) -> tuple[Kind, tuple[int, ...]]:
     if overlap.came[:, j].any():
         return "split from", (int(overlap.of_new[:, j].argmax()),)
     return "new", ()
+
+
+def follow(
+    weights: npt.NDArray[np.floating], means: npt.NDArray[np.floating], variances: npt.NDArray[np.floating]
+) -> npt.NDArray[np.intp]:
+    r"""Find the components of a mixture again in every later state of it, in whatever order they come.
+
+    Components of two states are as far apart as their means, scales and weights,
+
+    .. math:: |\mu_i - \mu_j|^2 + |\sigma_i - \sigma_j|^2 + L^2 (\sqrt{w_i} - \sqrt{w_j})^2,
+
+    with :math:`L^2` the variance of the whole, and are matched one to one so that the sum is least. Where
+    the order they came in explains the states nearly as well, it is kept: components may cross.
+
+    Parameters
+    ----------
+    weights : ndarray of shape (s, k)
+        Of each component in each state.
+    means, variances : ndarray of shape (s, k, d)
+
+    Returns
+    -------
+    ndarray of shape (s, k), int
+        At ``t, i`` the place in state t of the component that is at place i in the first.
+    """
+    places = np.concatenate([means, np.sqrt(variances)], axis=2, dtype=np.float64)
+    spread = np.var(means[-1], axis=0).sum() + np.mean(variances[-1], axis=0).sum()
+    masses = np.sqrt(spread * np.asarray(weights, dtype=np.float64))[..., None]
+    order = np.tile(np.arange(weights.shape[1], dtype=np.intp), (len(weights), 1))
+    for t in range(1, len(order)):
+        own = order[t - 1]
+        moved = cdist(places[t - 1][own], places[t], "sqeuclidean")
+        cost = moved + cdist(masses[t - 1][own], masses[t], "sqeuclidean")
+        order[t] = _believable(cost, moved, own, linear_sum_assignment(cost)[1])
+    return order
+
+
+def _believable(
+    cost: npt.NDArray[np.float64],
+    moved: npt.NDArray[np.float64],
+    own: npt.NDArray[np.intp],
+    best: npt.NDArray[np.intp],
+) -> npt.NDArray[np.intp]:
+    """Take the best places, but leave those their own who change them among each other for little."""
+    holder = np.empty_like(own)
+    holder[own] = np.arange(len(own))
+    heir, chosen = holder[best], best.copy()
+    seen = heir == np.arange(len(own))
+    for i in range(len(own)):
+        if seen[i]:
+            continue
+        cycle = [i]
+        while heir[cycle[-1]] != i:
+            cycle.append(int(heir[cycle[-1]]))
+        seen[cycle] = True
+        gain = cost[cycle, own[cycle]].sum() - cost[cycle, best[cycle]].sum()
+        if gain <= _MISTAKEN * moved[cycle, best[cycle]].sum():
+            chosen[cycle] = own[cycle]
+    return chosen

@@ -12,13 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from holdfast.exceptions import InputError
-from holdfast.graph import unit_rows
 from holdfast.io import Embeddings
 from holdfast.metrics import purity
 from holdfast.report.compare import Moves, agree, as_text, compare, compose, find_moves, start_labels_of
+from holdfast.report.counts import counting_of
 from holdfast.report.headline import make_headline, start_name
 from holdfast.report.history import curves_of, remarks_of
-from holdfast.report.members import Ints, Placement, best_rows, labels_of, place
+from holdfast.report.members import Ints, Placement, best_rows, labels_of, lies_in_places, likeness, place
+from holdfast.report.mixture import mixture_of
 from holdfast.report.pictures import Album, ImageOf, make_album, make_sheet
 from holdfast.report.project import project, sample_rows
 from holdfast.report.recipe import first_of, make_recipe, version
@@ -141,6 +142,8 @@ class _Builder:
             missing_pictures=self.album.missing,
             trust=trust,
             ballots=ballots,
+            mixture=mixture_of(self.model, self.emb.X, self.labels, self.run.get("animation")),
+            counting=counting_of(getattr(self.model, "cluster_count_", None)),
         )
 
     def _trust(self, quality: Quality | None) -> Trust:
@@ -165,7 +168,7 @@ class _Builder:
         return tuple(_member(int(row), self.emb, self.placement, self.album) for row in rows)
 
     def _clusters(self) -> tuple[Cluster, ...]:
-        near = _nearest_centres(self.model.cluster_centers_, self.sizes)
+        near = _nearest_centres(self.model, self.sizes)
         order = np.argsort(self.labels, kind="stable")
         ends = np.searchsorted(self.labels[order], np.arange(self.n_clusters + 1))
         return tuple(
@@ -250,7 +253,7 @@ def _select(placement: Placement, start: Ints | None, sizes: npt.NDArray) -> _Se
     inside = np.flatnonzero(labels >= 0)
     least = inside[np.argsort(placement.margin[inside], kind="stable")[:DOUBTFUL]]
     return _Selection(
-        typical=best_rows(placement.own_cosine, labels, k, typical),
+        typical=best_rows(placement.own_likeness, labels, k, typical),
         uncertain=best_rows(-placement.margin, labels, k, uncertain),
         foreign=[rows[rows >= 0][:foreign] for rows in placement.foreign],
         doubtful=least if k > 1 else least[:0],
@@ -270,17 +273,22 @@ def _member(row: int, emb: Embeddings, placement: Placement, album: Album) -> Me
     )
 
 
-def _nearest_centres(centres: npt.NDArray, sizes: npt.NDArray) -> list[tuple[Near, ...]]:
-    """List for each centre the nearest others that have members, by cosine."""
-    directions = unit_rows(centres)
+def _nearest_centres(model: Any, sizes: npt.NDArray) -> list[tuple[Near, ...]]:
+    """List for each centre the nearest others that have members, by cosine, or by distance in a mixture."""
+    by_place = lies_in_places(model)
+    centres = np.asarray(model.cluster_centers_, dtype=np.float32)
     found = []
-    for c, direction in enumerate(directions):  # row by row: k may be thousands
-        cosine = directions @ direction
-        cosine[sizes == 0] = -np.inf
-        cosine[c] = -np.inf
-        best = np.argsort(-cosine, kind="stable")[:_NEAR]
-        found.append(tuple(Near(int(b), float(cosine[b])) for b in best if np.isfinite(cosine[b])))
+    for c in range(len(centres)):  # row by row: k may be thousands
+        near = likeness(centres[c : c + 1], centres, by_place=by_place)[0]
+        near[sizes == 0] = -np.inf
+        near[c] = -np.inf
+        best = [int(b) for b in np.argsort(-near, kind="stable")[:_NEAR] if np.isfinite(near[b])]
+        found.append(tuple(_near(b, float(near[b]), by_place=by_place) for b in best))
     return found
+
+
+def _near(number: int, likeness: float, *, by_place: bool) -> Near:
+    return Near(number, max(-likeness, 0.0) ** 0.5, "distance") if by_place else Near(number, likeness)
 
 
 def _in_turn(lists: list[Ints]) -> Iterable[list[int]]:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from holdfast.graph import unit_rows
 from holdfast.io.mapped import block_rows, release
 
-__all__ = ["Placement", "best_rows", "labels_of", "place"]
+__all__ = ["Placement", "best_rows", "labels_of", "lies_in_places", "likeness", "place"]
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.intp]
@@ -34,8 +34,8 @@ class Placement:
         Highest probability, and its lead over the second highest.
     runner_up : ndarray of shape (n,)
         The most probable cluster other than the item's own; -1 with a single cluster.
-    own_cosine : ndarray of shape (n,)
-        Cosine between the item and its centre in the latent; -inf for items without a cluster.
+    own_likeness : ndarray of shape (n,)
+        How near the item is to its centre in the latent: see `likeness`; -inf for items without a cluster.
     foreign : ndarray of shape (k, m)
         Rows of other clusters closest to each centre, nearest first, -1 where there are fewer.
     """
@@ -44,7 +44,7 @@ class Placement:
     confidence: Floats
     margin: Floats
     runner_up: Ints
-    own_cosine: Floats
+    own_likeness: Floats
     foreign: Ints
 
 
@@ -76,7 +76,7 @@ def place(model: Any, X: npt.NDArray, labels: Ints, n_foreign: int) -> Placement
     Placement
     """
     n = len(X)
-    centres = unit_rows(model.cluster_centers_)
+    centres, by_place = np.asarray(model.cluster_centers_, dtype=np.float32), lies_in_places(model)
     confidence, margin, own = (np.empty(n, np.float32) for _ in range(3))
     runner_up = np.empty(n, np.intp)
     foreign = _NearestForeign(len(centres), n_foreign)
@@ -86,11 +86,25 @@ def place(model: Any, X: npt.NDArray, labels: Ints, n_foreign: int) -> Placement
         block = np.asarray(X[rows], dtype=np.float32)
         latent, proba = _located(model, block)
         confidence[rows], margin[rows], runner_up[rows] = _certainty(proba, labels[rows])
-        cosine = unit_rows(latent) @ centres.T
-        own[rows] = _take_own(cosine, labels[rows])
-        foreign.see(cosine, start)
+        near = likeness(latent, centres, by_place=by_place)
+        own[rows] = _take_own(near, labels[rows])
+        foreign.see(near, start)
         release(X)
     return Placement(labels, confidence, margin, runner_up, own, foreign.rows)
+
+
+def lies_in_places(model: Any) -> bool:
+    """Tell whether distances count in the latent, as in a mixture, rather than directions."""
+    return hasattr(model, "covariances_")
+
+
+def likeness(latent: npt.NDArray, centres: npt.NDArray, *, by_place: bool) -> Floats:
+    """Return how near rows (b, d) are to centres (k, d), (b, k): cosine, or less the squared distance."""
+    if not by_place:
+        return np.asarray(unit_rows(latent) @ unit_rows(centres).T)
+    middle = centres.mean(axis=0)  # far from the origin, products of places would leave no digits
+    z, c = latent - middle, centres - middle
+    return np.asarray(2 * z @ c.T - (z**2).sum(axis=1)[:, None] - (c**2).sum(axis=1), dtype=np.float32)
 
 
 def _located(model: Any, block: Floats) -> tuple[npt.NDArray, Floats]:

@@ -11,7 +11,7 @@ from sklearn.manifold import TSNE
 
 from holdfast.graph import unit_rows
 from holdfast.io.mapped import take_rows
-from holdfast.report.members import Floats, Ints
+from holdfast.report.members import Floats, Ints, lies_in_places
 
 __all__ = ["project", "sample_rows"]
 
@@ -36,7 +36,7 @@ def sample_rows(labels: Ints, seed: int = 0, cap: int = SAMPLE) -> Ints:
 
 
 def project(model: Any, X: npt.NDArray, rows: Ints, seed: int = 0) -> tuple[str, Floats]:
-    """Place rows of X in the unit square by the directions of their latent vectors.
+    """Place rows of X in the unit square by the directions of their latent vectors; of a mixture, by places.
 
     Parameters
     ----------
@@ -48,22 +48,35 @@ def project(model: Any, X: npt.NDArray, rows: Ints, seed: int = 0) -> tuple[str,
     Returns
     -------
     method : str
-        "t-SNE", or "PCA" where there is too little to place for t-SNE.
+        "t-SNE", or "PCA" where there is too little to place for t-SNE, or "pile" for a mixture in one column.
     places : ndarray of shape (m, 2)
         In [0, 1], scaled by the longer side so that no direction is stretched.
     """
-    latent = unit_rows(model.transform(take_rows(X, rows)))
+    latent = np.asarray(model.transform(take_rows(X, rows)), dtype=np.float32)
+    by_place = lies_in_places(model)
+    if by_place and latent.shape[1] == 1:
+        return "pile", _pile(latent[:, 0], seed)
+    latent = latent if by_place else unit_rows(latent)
     flat = min(latent.shape) <= 2 or not np.ptp(latent, axis=0).max() > 0
     if flat or len(latent) < _FEWEST:
         return "PCA", _fit_square(_principal(latent, seed))
     tsne = TSNE(
-        metric="cosine",
+        metric="euclidean" if by_place else "cosine",
         init="pca",
         perplexity=min(30.0, (len(latent) - 1) / 3),
         max_iter=_ITERATIONS,
         random_state=seed,
     )
     return "t-SNE", _fit_square(np.asarray(tsne.fit_transform(latent), np.float32))
+
+
+def _pile(column: Floats, seed: int) -> Floats:
+    """Place a column from left to right, and up and down as far as it is crowded there."""
+    x = _fit_square(column[:, None])[:, 0]
+    counts, edges = np.histogram(x, bins=min(36, max(1, len(x) // 10)), range=(0, 1))
+    crowd = np.interp(x, (edges[:-1] + edges[1:]) / 2, counts / max(int(counts.max()), 1))
+    aside = np.random.default_rng(seed).uniform(-0.5, 0.5, len(x))
+    return np.stack([x, 0.5 + 0.36 * crowd * aside], axis=1).astype(np.float32)
 
 
 def _principal(latent: Floats, seed: int) -> Floats:

@@ -28,6 +28,7 @@ _SHOWN_ELSEWHERE = {
     "command",
     "versions",
     "holdfast",
+    "animation",
     *(key for keys in HEADER_KEYS.values() for key in keys),
 }
 

@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from holdfast.io.atomic import write_text
-from holdfast.report import plots
+from holdfast.report import counts, mixture_plots, plots
 from holdfast.report.headline import start_name, start_phrase
 from holdfast.report.palette import colour
 from holdfast.report.tree import Cluster, Picture, Report
@@ -54,13 +54,15 @@ def render_report(report: Report) -> str:
     Every id, label and path is escaped, and the page's own policy forbids any request and any script but
     the one it carries (by hash), so that a hostile file name stays a file name.
     """
-    script = asset("report.js")
+    script, style = asset("report.js"), asset("report.css")
+    if report.mixture is not None or report.counting is not None:
+        script, style = script + asset("mixture.js"), style + asset("mixture.css")
     html = (
         _environment()
         .get_template("report.html.j2")
         .render(
             report=report,
-            style=Markup(asset("report.css")),  # noqa: S704  # our own file
+            style=Markup(style),  # noqa: S704  # our own file
             script=Markup(script),  # noqa: S704  # our own file
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
             by_size=sorted(report.clusters, key=lambda cluster: (-cluster.size, cluster.number)),
@@ -68,6 +70,8 @@ def render_report(report: Report) -> str:
             compositions={c.number: c.composition for c in report.clusters if c.composition},
             seen=set(),
             plots=plots,
+            mixing=mixture_plots,
+            counts=counts,
         )
     )
     return storable(html)

@@ -13,6 +13,8 @@
     ├── ClusterMap         MapPoint ... and one sheet of small pictures
     ├── Curve ...          the training history
     ├── Ballot ...         which kinds of partition voted, where there was a vote: Vote ...
+    ├── Mixture            how a mixture found its components, in mixture.py
+    ├── Counting           what each criterion says of the number of clusters, in counts.py
     ├── Comparison         the start against the result: Evidence ..., Flow ...
     ├── Agreement          Scores of start and result
     ├── Recipe             how to do it again
@@ -22,6 +24,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from holdfast.report.counts import Counting
+    from holdfast.report.mixture import Mixture
 
 __all__ = [
     "Agreement",
@@ -79,10 +86,11 @@ class Member:
 
 @dataclass(frozen=True)
 class Near:
-    """Another cluster and the cosine between the two centres."""
+    """Another cluster, and the cosine between the two centres, or their distance in a mixture."""
 
     number: int
-    cosine: float
+    value: float
+    measure: str = "cosine"
 
 
 @dataclass(frozen=True)
@@ -369,3 +377,5 @@ class Report:
     missing_pictures: int = 0
     trust: Trust | None = None
     ballots: tuple[Ballot, ...] = ()
+    mixture: Mixture | None = None
+    counting: Counting | None = None

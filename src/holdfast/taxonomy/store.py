@@ -5,6 +5,7 @@
     products/
     ├── run.json                    what was asked, seen and decided
     ├── report.html
+    ├── mixture.gif                 of a mixture: how it found its components
     ├── versions/1/                 the model
     ├── assignments/1.parquet       id, cluster, confidence
     └── vectors/part-00001.parquet  the collection, with labels and paths where they are known
@@ -50,8 +51,8 @@ WORK_FOLDER = ".embedding"
 TRAINING_FOLDER = ".training"
 """Where a fit keeps its checkpoint until the taxonomy is complete."""
 
-_RUN, _REPORT = "run.json", "report.html"
-_LAYOUT = (_RUN, _REPORT, "versions", "assignments", "vectors")
+_RUN, _REPORT, _ANIMATION = "run.json", "report.html", "mixture.gif"
+_LAYOUT = (_RUN, _REPORT, _ANIMATION, "versions", "assignments", "vectors")
 _UNFINISHED = (WORK_FOLDER, TRAINING_FOLDER)
 _FORMAT, _SCHEMA_VERSION = "holdfast taxonomy", 1
 _CURRENT = 1  # the only version there is until taxonomies can be updated
@@ -92,6 +93,11 @@ class TaxonomyFolder:
     def report_path(self) -> Path:
         """Where the report is."""
         return self.root / _REPORT
+
+    @property
+    def animation_path(self) -> Path:
+        """Where the animation of a mixture is, if there is one."""
+        return self.root / _ANIMATION
 
     def write_fit(self, model: Any, emb: Embeddings) -> AssignmentTable:
         """Write a fitted estimator, the rows it was fitted on, and their clusters.
