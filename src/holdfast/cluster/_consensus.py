@@ -12,9 +12,9 @@ import torch
 
 from holdfast._choices import MEMBER_KINDS, PRESETS
 from holdfast._validation import check_choice, check_float, check_int
-from holdfast.cluster._estimate import estimate_n_clusters
 from holdfast.cluster._dec import DEC
 from holdfast.cluster._ensemble import Consensus, form_consensus, form_fast_consensus
+from holdfast.cluster._estimate import estimate_n_clusters
 from holdfast.cluster._module import DecConfig
 from holdfast.cluster._recipe import DecResult, check_spread, refine
 from holdfast.cluster._sample import content_order, sample_size
@@ -26,7 +26,6 @@ from holdfast.io.mapped import take_ordered
 
 __all__ = ["ConsensusClustering"]
 
-_COUNTED_ROWS = 4_000  # that tell the number of clusters
 _FAST_EPOCHS = 5  # of distillation in the fast preset
 
 
@@ -174,7 +173,7 @@ class ConsensusClustering(TrainedClusterer):
         order = content_order(X, seed)
         count = None
         if self.n_clusters == "auto":
-            count = estimate_n_clusters(take_ordered(X, order[:_COUNTED_ROWS]), random_state=seed)
+            count = estimate_n_clusters(X, random_state=seed)
         self.cluster_count_ = count
         config = self._config(self.n_clusters if count is None else count.n_clusters, seed)
         check_enough(X, config.n_clusters)

@@ -9,12 +9,12 @@ from functools import cached_property
 import numpy as np
 from scipy import sparse
 
+from holdfast.cluster._start import leading
 from holdfast.cluster._views import GraphView, centred_view
 from holdfast.graph import (
     closeness_graph,
     communities,
     fine_communities,
-    jaccard_graph,
     kmeans,
     linkages_at,
     random_walk,
@@ -22,10 +22,10 @@ from holdfast.graph import (
 )
 from holdfast.metrics import ari, sampled_silhouette
 
-__all__ = ["Cut", "Criteria", "Curve"]
+__all__ = ["Criteria", "Curve", "Cut"]
 
-_NEIGHBOURS, _ROWS_A_NEIGHBOUR = 25, 20  # fewer neighbours of few rows, whose clusters are small
-_SMOOTH_NEIGHBOURS = 15
+_NEAR, _FAR = 15, 25  # neighbours; more than a cluster has rows tie it to others, few leave it in pieces
+_ROWS_A_NEIGHBOUR = 20
 _RESOLUTIONS = np.geomspace(0.02, 20, 36)
 _EVERY = 2  # resolutions at which cuts are made again and measured
 _USEFUL_SHARE, _USEFUL_ROWS = 0.25, 5  # smaller communities are fragments
@@ -59,7 +59,7 @@ class Curve:
 
     def at(self, counts: np.ndarray) -> np.ndarray:
         """Interpolate at other counts, on a log scale; beyond the ends the curve stays as it is."""
-        return np.interp(np.log(counts), np.log(self.counts), self.values)
+        return np.asarray(np.interp(np.log(counts), np.log(self.counts), self.values))
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,27 +89,31 @@ class Criteria:
 
     def __init__(self, X: np.ndarray, seed: int) -> None:
         self.X, self._seed = X, seed
-        n_neighbours = int(np.clip(len(X) // _ROWS_A_NEIGHBOUR, 2, _NEIGHBOURS))
+        n_neighbours = int(np.clip(len(X) // _ROWS_A_NEIGHBOUR, 2, _FAR))
         self.view: GraphView = centred_view(X, n_neighbours)
-        self.graph = self.view.graph(self.view.neighbours.k)
+        self.near = self.view.neighbours.first(min(_NEAR, n_neighbours))
+        self.graph = self.view.graph(self.near.k)
         self.counts = np.unique(
             np.geomspace(2, np.clip(len(X) // _ROWS_A_CLUSTER, 2, _MOST_CLUSTERS), _COUNTS).round()
         ).astype(np.int64)
-
-    @cached_property
-    def cuts(self) -> list[Cut]:
-        """The graph cut at every resolution, up to where clusters are a few rows."""
-        found = []
-        for resolution in _RESOLUTIONS:
-            found.append(Cut(float(resolution), communities(self.graph, float(resolution), seed=0)))
-            if found[-1].count > len(self.X) / _USEFUL_ROWS:
-                break
-        return found
+        self._cuts_by_neighbours: dict[int, list[Cut]] = {}
 
     @cached_property
     def measured(self) -> list[Cut]:
-        """Every second cut into two communities or more."""
-        return [cut for cut in self.cuts[::_EVERY] if cut.count >= 2]
+        """Every second cut of the graph of near neighbours into two communities or more."""
+        return [cut for cut in self._cuts(self.near.k)[::_EVERY] if cut.count >= 2]
+
+    def _cuts(self, n_neighbours: int) -> list[Cut]:
+        """Cut a graph at every resolution, up to where clusters are a few rows."""
+        if n_neighbours in self._cuts_by_neighbours:
+            return self._cuts_by_neighbours[n_neighbours]
+        graph, found = self.view.graph(n_neighbours), list[Cut]()
+        for resolution in _RESOLUTIONS.tolist():
+            found.append(Cut(resolution, communities(graph, resolution, seed=0)))
+            if found[-1].count > len(self.X) / _USEFUL_ROWS:
+                break
+        self._cuts_by_neighbours[n_neighbours] = found
+        return found
 
     def plateau(self, grid: np.ndarray) -> Curve:
         r"""Communities: how many resolutions, and how natural ones, lead to each number.
@@ -118,14 +122,17 @@ class Criteria:
 
         .. math::
 
-            \ln \sum_\gamma e^{-0.8 |\ln \gamma|} \exp\left(-\frac{(\ln k - \ln k(\gamma))^2}{2 \cdot 0.15^2}\right)
+            \ln \sum_\gamma \exp\left(-0.8 |\ln \gamma|
+            - \frac{(\ln k - \ln k(\gamma))^2}{2 \cdot 0.15^2}\right)
 
         which is long plateaus weighed by a prior: at :math:`\gamma = 1` modularity compares with chance as it
         was defined.
         """
         total = np.zeros(len(grid))
-        for cut in self.cuts:
-            if cut.count >= 2:
+        for n_neighbours in dict.fromkeys((self.near.k, self.view.neighbours.k)):
+            for cut in self._cuts(n_neighbours):
+                if cut.count < 2:
+                    continue
                 away = np.square((np.log(grid) - np.log(cut.count)) / _WIDTH)
                 total += np.exp(-_PREFERENCE * abs(np.log(cut.resolution)) - away / 2)
         return Curve(grid, np.log(total / max(total.sum(), _TINY) + _TINY))
@@ -145,8 +152,7 @@ class Criteria:
 
     def separation(self) -> Curve:
         """Silhouette of the cuts in rows averaged twice over their neighbourhoods."""
-        near = self.view.neighbours.first(min(_SMOOTH_NEIGHBOURS, self.view.neighbours.k))
-        walk = random_walk(jaccard_graph(near))
+        walk = random_walk(self.graph)
         smooth = np.asarray(walk @ (walk @ unit_rows(self.view.rows)))
         values = [sampled_silhouette(smooth, cut.labels, random_state=0).value for cut in self.measured]
         return _by_count(self.measured, values)
@@ -160,8 +166,7 @@ class Criteria:
         groups = fine_communities(
             self.graph, min(len(self.X) // 4, max(_FINE, 2 * int(self.counts[-1]))), None
         )
-        near = self.view.neighbours.first(min(_SMOOTH_NEIGHBOURS, self.view.neighbours.k))
-        weights = (jaccard_graph(near), closeness_graph(near))
+        weights = (self.graph, closeness_graph(self.near))
         merged = [linkages_at(weight, groups, self.counts.tolist()) for weight in weights]
         counts = [int(count) for count in self.counts if all(count in found for found in merged)]
         values = [self._excess(count, [found[count] for found in merged]) for count in counts]
@@ -174,8 +179,6 @@ class Criteria:
 
     @cached_property
     def _leading(self) -> np.ndarray:
-        from holdfast.cluster._start import leading
-
         return leading(self.view.rows, unit_rows, self._seed)
 
 
@@ -186,7 +189,7 @@ def _by_count(cuts: Sequence[Cut], values: Sequence[float]) -> Curve:
 
 
 def _chance_of_survival(count: int) -> float:
-    """What cuts of one Gaussian cloud reach: about this, for the shapes of ten collections."""
+    """Survival of cuts of one Gaussian cloud, about, for the shapes of ten collections."""
     return 0.33 + 0.7 / count
 
 

@@ -100,7 +100,8 @@ def _curves(rows: np.ndarray, seed: int) -> dict[str, Curve]:
 
 def _grid(n_rows: int) -> np.ndarray:
     """Numbers of clusters that are looked at, evenly spread on a log scale."""
-    return np.exp(np.arange(np.log(2), np.log(max(_ROWS_A_CLUSTER, n_rows / _ROWS_A_CLUSTER)), _STEP))
+    most = max(_ROWS_A_CLUSTER, n_rows / _ROWS_A_CLUSTER)
+    return np.asarray(np.exp(np.arange(np.log(2), np.log(most), _STEP)))
 
 
 def _combined(curves: Mapping[str, Curve], n_rows: int, picks: Mapping[str, int]) -> ClusterCount:
