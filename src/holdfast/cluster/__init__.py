@@ -3,6 +3,7 @@
 from holdfast.cluster._consensus import ConsensusClustering
 from holdfast.cluster._count import ClusterCount, estimate_n_clusters
 from holdfast.cluster._dec import DEC
+from holdfast.cluster._density import DensityMLP
 from holdfast.cluster._idec import IDEC
 from holdfast.cluster._quality import predict_quality
 from holdfast.quality import Quality
@@ -12,6 +13,7 @@ __all__ = [
     "IDEC",
     "ClusterCount",
     "ConsensusClustering",
+    "DensityMLP",
     "Quality",
     "estimate_n_clusters",
     "predict_quality",

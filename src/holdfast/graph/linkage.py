@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from scipy import sparse
 
@@ -9,7 +11,7 @@ from holdfast.graph.communities import communities
 from holdfast.graph.jaccard import adjacency
 from holdfast.graph.neighbours import Neighbours
 
-__all__ = ["can_link", "closeness_graph", "fine_communities", "linkage_at"]
+__all__ = ["can_link", "closeness_graph", "fine_communities", "linkage_at", "linkage_path"]
 
 _START_RESOLUTION, _FINER, _COARSER, _TRIES = 64.0, 4.0, 2.0, 6
 _MOST_DEGREES = 1 << 27  # numbers held by a linkage: half a gigabyte, some four times at its peak
@@ -118,6 +120,28 @@ def linkage_at(weights: sparse.csr_matrix, groups: np.ndarray, n_clusters: int) 
     for _ in range(merger.count - n_clusters):
         merger.merge(*merger.closest())
     return np.unique(merger.labels, return_inverse=True)[1].astype(np.int64)
+
+
+def linkage_path(weights: sparse.csr_matrix, groups: np.ndarray) -> Iterator[np.ndarray]:
+    """Merge groups as :func:`linkage_at` does, down to two, and tell after each merge which are together.
+
+    Parameters
+    ----------
+    weights : csr_matrix of shape (n, n)
+        Directed or symmetric weights.
+    groups : ndarray of shape (n,)
+        Where merging begins; m numbers from 0, each used.
+
+    Yields
+    ------
+    ndarray of shape (m,), int64
+        Cluster number, from 0, of each group.
+    """
+    merger = _Merger(weights, groups)
+    first = np.unique(groups, return_index=True)[1]
+    for _ in range(merger.count - 2):
+        merger.merge(*merger.closest())
+        yield np.unique(merger.labels[first], return_inverse=True)[1].astype(np.int64)
 
 
 class _Merger:
