@@ -53,8 +53,9 @@ class DensityMLP(TrainedClusterer):
     1. rows are averaged over random walks on their Jaccard graph, which draws clusters together;
     2. DBSCAN is asked at 33 radii for each of several ``min_samples``, all cuts of single-linkage trees of
        mutual reachability on the neighbour graph, so that no matrix of all pairs is ever made;
-    3. each cut, and what its closest clusters give when they are merged pair by pair, is scored on the graph:
-       modularity and evenness of sizes, noise given to the cluster it is connected to. The best is kept.
+    3. each cut, and what its closest clusters give when they are merged pair by pair, is scored on the graph
+       by the weight that leaks out of clusters, what chance would keep inside, and the evenness of sizes;
+       noise counts with the cluster it is connected to. The best is kept.
 
     The MLP, a rotation with a hidden layer beside it and centres compared by cosine, learns the labels from
     85 % of each cluster and stops when the other 15 % gain nothing more; on these its probabilities are

@@ -6,8 +6,8 @@ from holdfast.graph.density import (
     DensityTree,
     density_tree,
     join_beyond_lists,
-    modularity,
     spread_labels,
+    weight_shares,
 )
 from holdfast.graph.jaccard import adjacency, jaccard_graph, random_walk
 from holdfast.graph.kmeans import kmeans, kmeans_from, kmeans_on_sample
@@ -32,10 +32,10 @@ __all__ = [
     "kmeans_on_sample",
     "linkage_at",
     "linkage_path",
-    "modularity",
     "nearest_neighbours",
     "neighbour_pairs",
     "random_walk",
     "spread_labels",
     "unit_rows",
+    "weight_shares",
 ]

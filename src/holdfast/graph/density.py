@@ -12,7 +12,7 @@ from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 from holdfast.graph.neighbours import Neighbours, unit_rows
 from holdfast.io.mapped import take_rows
 
-__all__ = ["DensityTree", "density_tree", "join_beyond_lists", "modularity", "spread_labels"]
+__all__ = ["DensityTree", "density_tree", "join_beyond_lists", "spread_labels", "weight_shares"]
 
 _OFFSET = 1e-9  # a distance of zero is an edge too, which sparse matrices would forget
 _BLOCK_ENTRIES = 1 << 24  # similarities held at once: 64 MB
@@ -173,21 +173,26 @@ def join_beyond_lists(X: np.ndarray, tree: DensityTree, eps: float) -> np.ndarra
     return _renamed(found, *pairs)
 
 
-def modularity(labels: np.ndarray, graph: sparse.csr_matrix) -> float:
-    r"""Share of a graph's weight inside clusters, beyond what chance would put there [1]_.
+def weight_shares(labels: np.ndarray, graph: sparse.csr_matrix) -> tuple[float, float]:
+    r"""Share of a graph's weight inside clusters, and what chance would put there.
 
-    .. math:: Q = \sum_j (w_j - d_j^2)
+    .. math:: w = \sum_j w_j, \qquad c = \sum_j d_j^2
 
-    with :math:`w_j` the share of the weight inside cluster *j*, :math:`d_j` the share at its nodes. Unlike
-    :func:`holdfast.evidence.structure` it is not divided by its maximum for these sizes: it compares
-    partitions of different numbers of clusters.
+    with :math:`w_j` the share of the weight inside cluster *j*, :math:`d_j` the share at its nodes; their
+    difference is Newman's modularity [1]_. Unlike :func:`holdfast.evidence.structure` they are not divided by
+    anything that depends on the number of clusters, so partitions of different numbers can be compared.
 
     Parameters
     ----------
     labels : ndarray of shape (n,)
-        From 0; -1 (noise) is together with nothing.
+        From 0; what is negative is together with nothing.
     graph : csr_matrix of shape (n, n)
         Symmetric weights.
+
+    Returns
+    -------
+    within, chance : float
+        0 for a graph without edges.
 
     References
     ----------
@@ -195,12 +200,12 @@ def modularity(labels: np.ndarray, graph: sparse.csr_matrix) -> float:
     """
     total = float(graph.data.sum(dtype=np.float64))
     if total == 0:
-        return 0.0
+        return 0.0, 0.0
     own, other = np.repeat(labels, np.diff(graph.indptr)), labels[graph.indices]
     known = own >= 0
     within = float(graph.data[known & (own == other)].sum(dtype=np.float64)) / total
     at = np.bincount(own[known], weights=graph.data[known]) / total
-    return within - float(np.square(at).sum())
+    return within, float(np.square(at).sum())
 
 
 def spread_labels(labels: np.ndarray, graph: sparse.csr_matrix) -> np.ndarray:
