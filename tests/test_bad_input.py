@@ -127,7 +127,7 @@ OPTIONS = {
     ("--n-clusters", "many"): "--n-clusters must be auto or a whole number of at least 2, not 'many'.",
     ("--n-clusters", "1"): "--n-clusters must be auto or a whole number of at least 2, not '1'.",
     ("--n-clusters", "-3"): "--n-clusters must be auto or a whole number of at least 2, not '-3'.",
-    ("--method", "magic"): "method must be one of 'consensus', 'dec', 'idec', not 'magic'.",
+    ("--method", "magic"): "method must be one of 'consensus', 'dec', 'density', 'idec', not 'magic'.",
     ("--init", "magic"): "init must be one of 'auto', 'kmeans', 'graph', not 'magic'.",
     ("--init", "kmeans"): (
         "--init is for the methods dec and idec, not for consensus: leave it out, or choose --method dec."
@@ -136,8 +136,8 @@ OPTIONS = {
         "--fast is for the method consensus, not for dec: leave it out, or choose --method consensus."
     ),
     ("--method", "idec", "--min-confidence", "0.8"): (
-        "--min-confidence is for the method consensus, not for idec: leave it out, or choose --method "
-        "consensus."
+        "--min-confidence is for the methods consensus and density, not for idec: leave it out, or choose "
+        "--method consensus."
     ),
     ("--min-confidence", "1.5"): "min_confidence must be a number in [0, 1], not 1.5.",
     ("--min-confidence", "nan"): "min_confidence must be a number in [0, 1], not nan.",

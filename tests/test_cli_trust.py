@@ -177,7 +177,7 @@ def test_items_without_a_cluster_are_mentioned_where_there_are_any():
 @pytest.mark.parametrize("options", [{"fast": True}, {"min_confidence": 0.5}])
 @pytest.mark.parametrize("method", ["dec", "idec"])
 def test_options_of_consensus_are_refused_elsewhere(method, options):
-    with pytest.raises(ParameterError, match=r"is for the method consensus, not for "):
+    with pytest.raises(ParameterError, match=r"is for the methods? consensus.*, not for "):
         Fitting(method=method, **options).estimator()
     model = Fitting(method=method, init="graph").estimator()
     assert (model.init, type(model).__name__) == ("graph", method.upper())

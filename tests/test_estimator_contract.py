@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from holdfast import DEC, IDEC, ConsensusClustering, DirichletGMM, persistence
+from holdfast import DEC, IDEC, ConsensusClustering, DensityMLP, DirichletGMM, persistence
 from holdfast._choices import DEC_CHOICES, METHODS
 from holdfast.evidence import evidence, neighbourhood_size
 from holdfast.exceptions import InputError, NotConvergedWarning
@@ -42,6 +42,8 @@ def blobs():
         ConsensusClustering(n_clusters=3, preset="fast", random_state=0),
         DirichletGMM(max_components=10, max_epochs=3, random_state=0),
         DirichletGMM(n_clusters=3, covariance_type="tied", max_epochs=3, n_init=2, random_state=0),
+        DensityMLP(random_state=0),
+        DensityMLP(n_clusters=3, density="hdbscan", noise="propagate", max_epochs=3, random_state=0),
     ]
 )
 @pytest.mark.filterwarnings("ignore::holdfast.exceptions.NotConvergedWarning")
@@ -49,7 +51,7 @@ def test_scikit_learns_checks(estimator, check):
     check(estimator)
 
 
-@pytest.mark.parametrize("estimator", [DEC, IDEC, ConsensusClustering, DirichletGMM])
+@pytest.mark.parametrize("estimator", [DEC, IDEC, ConsensusClustering, DensityMLP, DirichletGMM])
 def test_the_constructor_stores_and_nothing_else(estimator):
     names = list(inspect.signature(estimator).parameters)
     given = {name: object() for name in names}

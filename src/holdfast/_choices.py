@@ -5,21 +5,33 @@ from __future__ import annotations
 __all__ = [
     "DEC_CHOICES",
     "DEFAULT_METHOD",
+    "DENSITIES",
     "MEMBER_KINDS",
     "METHODS",
     "MIXTURE_CHOICES",
+    "NOISES",
     "ONLY_FOR",
     "PRESETS",
     "RIVALS",
 ]
 
-METHODS = {"consensus": "ConsensusClustering", "dec": "DEC", "idec": "IDEC", "dirichlet": "DirichletGMM"}
+METHODS = {
+    "consensus": "ConsensusClustering",
+    "dec": "DEC",
+    "idec": "IDEC",
+    "dirichlet": "DirichletGMM",
+    "density": "DensityMLP",
+}
 """Estimators: the name on the command line, and the class of that name in ``holdfast``."""
 
 DEFAULT_METHOD = "consensus"
 """What the commands use where nothing is said."""
 
-ONLY_FOR = {"init": ("dec", "idec"), "fast": ("consensus",), "min_confidence": ("consensus",)}
+ONLY_FOR = {
+    "init": ("dec", "idec"),
+    "fast": ("consensus",),
+    "min_confidence": ("consensus", "density"),
+}
 """Options of the commands that fit which some methods do not have: the methods that do."""
 
 RIVALS = {
@@ -53,3 +65,9 @@ PRESETS = ("full", "fast")
 
 MEMBER_KINDS = ("kmeans", "graph", "linkage", "temi", "dec")
 """Kinds of members that vote in a consensus, in the order they are made."""
+
+DENSITIES = ("dbscan", "hdbscan")
+"""What finds the clusters that :class:`holdfast.DensityMLP` learns."""
+
+NOISES = ("assign", "propagate", "reject")
+"""What becomes of rows that are in no cluster."""

@@ -3,6 +3,7 @@
 from holdfast.cluster._consensus import ConsensusClustering
 from holdfast.cluster._count import ClusterCount
 from holdfast.cluster._dec import DEC
+from holdfast.cluster._density import DensityMLP
 from holdfast.cluster._dirichlet import DirichletGMM
 from holdfast.cluster._estimate import estimate_n_clusters
 from holdfast.cluster._idec import IDEC
@@ -15,6 +16,7 @@ __all__ = [
     "IDEC",
     "ClusterCount",
     "ConsensusClustering",
+    "DensityMLP",
     "DirichletGMM",
     "MixturePath",
     "Quality",

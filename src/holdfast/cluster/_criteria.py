@@ -16,7 +16,7 @@ from holdfast.graph import (
     communities,
     fine_communities,
     kmeans,
-    linkages_at,
+    linkage_path,
     random_walk,
     unit_rows,
 )
@@ -166,11 +166,16 @@ class Criteria:
         groups = fine_communities(
             self.graph, min(len(self.X) // 4, max(_FINE, 2 * int(self.counts[-1]))), None
         )
-        weights = (self.graph, closeness_graph(self.near))
-        merged = [linkages_at(weight, groups, self.counts.tolist()) for weight in weights]
-        counts = [int(count) for count in self.counts if all(count in found for found in merged)]
+        merged = [self._merged(weights, groups) for weights in (self.graph, closeness_graph(self.near))]
+        counts = sorted(set(merged[0]) & set(merged[1]))
         values = [self._excess(count, [found[count] for found in merged]) for count in counts]
-        return Curve(np.array(counts, dtype=np.float64), np.log(values))
+        return _curve(counts, np.log(values).tolist())
+
+    def _merged(self, weights: sparse.csr_matrix, groups: np.ndarray) -> dict[int, np.ndarray]:
+        """Merge groups, and keep the partitions (n,) into the numbers that are asked for."""
+        path = ((int(owners.max()) + 1, owners) for owners in linkage_path(weights, groups))
+        wanted = set(self.counts.tolist())
+        return {count: owners[groups] for count, owners in path if count in wanted}
 
     def _excess(self, count: int, merged: Sequence[np.ndarray]) -> float:
         starts = [kmeans(self._leading, count, n_init=1, seed=self._seed + start) for start in range(_STARTS)]
@@ -185,7 +190,15 @@ class Criteria:
 def _by_count(cuts: Sequence[Cut], values: Sequence[float]) -> Curve:
     """Mean value of the cuts into each number of communities."""
     counts, index = np.unique([cut.count for cut in cuts], return_inverse=True)
-    return Curve(counts.astype(np.float64), np.bincount(index, weights=values) / np.bincount(index))
+    sums = np.bincount(index, weights=values, minlength=len(counts))
+    return _curve(counts, (sums / np.bincount(index, minlength=len(counts))).tolist())
+
+
+def _curve(counts: Sequence[int] | np.ndarray, values: Sequence[float]) -> Curve:
+    """Make a curve; of nothing, one that prefers no number."""
+    if len(counts) == 0:
+        return Curve(np.array([2.0]), np.zeros(1))
+    return Curve(np.asarray(counts, dtype=np.float64), np.asarray(values, dtype=np.float64))
 
 
 def _chance_of_survival(count: int) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Iterator
 
 import numpy as np
 from scipy import sparse
@@ -11,7 +11,7 @@ from holdfast.graph.communities import communities
 from holdfast.graph.jaccard import adjacency
 from holdfast.graph.neighbours import Neighbours
 
-__all__ = ["can_link", "closeness_graph", "fine_communities", "linkage_at", "linkages_at"]
+__all__ = ["can_link", "closeness_graph", "fine_communities", "linkage_at", "linkage_path"]
 
 _START_RESOLUTION, _FINER, _COARSER, _TRIES = 64.0, 4.0, 2.0, 6
 _MOST_DEGREES = 1 << 27  # numbers held by a linkage: half a gigabyte, some four times at its peak
@@ -116,35 +116,32 @@ def linkage_at(weights: sparse.csr_matrix, groups: np.ndarray, n_clusters: int) 
     .. [1] Zhang, Wang, Zhao and Tang, "Graph degree linkage: agglomerative clustering on a directed graph",
        ECCV 2012.
     """
-    return linkages_at(weights, groups, [n_clusters])[n_clusters]
+    merger = _Merger(weights, groups)
+    for _ in range(merger.count - n_clusters):
+        merger.merge(*merger.closest())
+    return np.unique(merger.labels, return_inverse=True)[1].astype(np.int64)
 
 
-def linkages_at(
-    weights: sparse.csr_matrix, groups: np.ndarray, counts: Collection[int]
-) -> dict[int, np.ndarray]:
-    """Merge groups as :func:`linkage_at` does, and keep the partition at each of some counts.
+def linkage_path(weights: sparse.csr_matrix, groups: np.ndarray) -> Iterator[np.ndarray]:
+    """Merge groups as :func:`linkage_at` does, down to two, and tell after each merge which are together.
 
     Parameters
     ----------
     weights : csr_matrix of shape (n, n)
+        Directed or symmetric weights.
     groups : ndarray of shape (n,)
-    counts : collection of int
-        Clusters wanted; those above the number of groups are left out.
+        Where merging begins; m numbers from 0, each used.
 
-    Returns
-    -------
-    dict of int to ndarray of shape (n,), int64
-        Nested partitions by their number of clusters.
+    Yields
+    ------
+    ndarray of shape (m,), int64
+        Cluster number, from 0, of each group.
     """
-    merger, found = _Merger(weights, groups), {}
-    wanted = sorted((count for count in counts if count <= merger.count), reverse=True)
-    left = merger.count
-    for count in wanted:
-        for _ in range(left - count):
-            merger.merge(*merger.closest())
-        left = count
-        found[count] = np.unique(merger.labels, return_inverse=True)[1].astype(np.int64)
-    return found
+    merger = _Merger(weights, groups)
+    first = np.unique(groups, return_index=True)[1]
+    for _ in range(merger.count - 2):
+        merger.merge(*merger.closest())
+        yield np.unique(merger.labels[first], return_inverse=True)[1].astype(np.int64)
 
 
 class _Merger:
