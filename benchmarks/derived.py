@@ -1,4 +1,4 @@
-"""Sets made from those of ``benchmarks.datasets``: skewed class sizes, and fewer classes. One seeded draw each.
+"""Sets made from those of ``benchmarks.datasets``: skewed class sizes, and fewer classes. One draw each.
 
 The labels make the set, and then only score it. ``digits 1:100`` has classes of 2 and 3 rows, which nobody
 can find: they count all the same.

@@ -30,7 +30,7 @@ TITLES = {
 _TOLD = ("kmeans",)
 
 # Ronen, Finder and Freifeld, "DeepDPM: Deep Clustering With an Unknown Number of Clusters", CVPR 2022,
-# arXiv 2203.14309: all 70,000 rows of MNIST after UMAP (we have a sample of 10,000), ImageNet-50 on MoCo rows.
+# arXiv 2203.14309: all 70,000 rows of MNIST after UMAP (we: 10,000 of them); MoCo rows of ImageNet-50.
 _PUBLISHED = {"n2d_mnist": (10, 0.98, 0.94, 0.95), "IN50": (55, 0.66, 0.77, 0.54)}
 
 
