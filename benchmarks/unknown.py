@@ -128,10 +128,15 @@ def run_ours(name: str, **parameters: object) -> Callable[[Dataset, int], Found]
         model = getattr(hf, name)(random_state=seed, **parameters).fit(data.X)
         count = getattr(model, "cluster_count_", None)
         interval = None if count is None else (int(count.low), int(count.high))
-        notes = {} if count is None else {"agreement": count.agreement, "evidence": dict(count.evidence)}
+        notes = {} if count is None else {"agreement": float(count.agreement), "picks": plain(count.evidence)}
         return Found(np.asarray(model.labels_), interval, notes)
 
     return run
+
+
+def plain(evidence: dict[str, object]) -> dict[str, float]:
+    """What each criterion says, where it says it in one number."""
+    return {name: float(value) for name, value in evidence.items() if np.ndim(value) == 0}
 
 
 @dataclass(frozen=True)
