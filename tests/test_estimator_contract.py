@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from holdfast import DEC, IDEC, ConsensusClustering, persistence
+from holdfast import DEC, IDEC, ConsensusClustering, DirichletGMM, persistence
 from holdfast._choices import DEC_CHOICES, METHODS
 from holdfast.evidence import evidence, neighbourhood_size
 from holdfast.exceptions import InputError, NotConvergedWarning
@@ -40,6 +40,8 @@ def blobs():
         IDEC.as_published(3, **SHORT).set_params(hidden_dims=(16, 4)),
         ConsensusClustering(n_clusters=3, max_epochs=3, random_state=0),
         ConsensusClustering(n_clusters=3, preset="fast", random_state=0),
+        DirichletGMM(max_components=10, max_epochs=3, random_state=0),
+        DirichletGMM(n_clusters=3, covariance_type="tied", max_epochs=3, n_init=2, random_state=0),
     ]
 )
 @pytest.mark.filterwarnings("ignore::holdfast.exceptions.NotConvergedWarning")
@@ -47,7 +49,7 @@ def test_scikit_learns_checks(estimator, check):
     check(estimator)
 
 
-@pytest.mark.parametrize("estimator", [DEC, IDEC, ConsensusClustering])
+@pytest.mark.parametrize("estimator", [DEC, IDEC, ConsensusClustering, DirichletGMM])
 def test_the_constructor_stores_and_nothing_else(estimator):
     names = list(inspect.signature(estimator).parameters)
     given = {name: object() for name in names}

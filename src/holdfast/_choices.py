@@ -7,12 +7,13 @@ __all__ = [
     "DEFAULT_METHOD",
     "MEMBER_KINDS",
     "METHODS",
+    "MIXTURE_CHOICES",
     "ONLY_FOR",
     "PRESETS",
     "RIVALS",
 ]
 
-METHODS = {"consensus": "ConsensusClustering", "dec": "DEC", "idec": "IDEC"}
+METHODS = {"consensus": "ConsensusClustering", "dec": "DEC", "idec": "IDEC", "dirichlet": "DirichletGMM"}
 """Estimators: the name on the command line, and the class of that name in ``holdfast``."""
 
 DEFAULT_METHOD = "consensus"
@@ -40,6 +41,12 @@ DEC_CHOICES = {
     "precision": ("float32", "relaxed"),
 }
 """What DEC's parameters may be."""
+
+MIXTURE_CHOICES = {
+    "covariance_type": ("auto", "diag", "spherical", "tied"),
+    "criterion": ("auto", "bic", "mdl"),
+}
+"""What the parameters of the Dirichlet-process mixture may be."""
 
 PRESETS = ("full", "fast")
 """How much work a consensus may be."""

@@ -6,7 +6,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any
 
-from holdfast.cluster import DEC, IDEC, ConsensusClustering
+from holdfast.cluster import DEC, IDEC, ConsensusClustering, DirichletGMM
 from holdfast.cluster._base import BaseClusterer
 from holdfast.exceptions import InputError, ModelFileError, ParameterError
 from holdfast.io.tensors import load_tensors, save_tensors
@@ -17,6 +17,7 @@ __all__ = ["load", "save"]
 _ESTIMATORS: dict[str, type[BaseClusterer]] = {
     "ConsensusClustering": ConsensusClustering,
     "DEC": DEC,
+    "DirichletGMM": DirichletGMM,
     "IDEC": IDEC,
 }
 

@@ -81,4 +81,5 @@ class Fitting:
             "fast": ("preset", "fast" if self.fast else "full"),
             "min_confidence": ("min_confidence", self.min_confidence),
         }
-        return dict(given[option] for option, methods in ONLY_FOR.items() if self.method in methods)
+        own = {"keep_path": True} if self.method == "dirichlet" else {}  # for the report
+        return own | dict(given[option] for option, methods in ONLY_FOR.items() if self.method in methods)
