@@ -12,7 +12,7 @@ from benchmarks.tables import markdown
 TITLES = {
     "em": "EM from the true parameters",
     "ours": "**DirichletGMM**",
-    "ours_long": "DirichletGMM, 10,000 steps",
+    "ours_gradients": "its gradients alone, 10,000 steps",
     "bayesian": "BayesianGaussianMixture",
     "document_2000": "the document's loop, 2,000 steps",
     "document_10000": "the document's loop, 10,000 steps",
