@@ -100,11 +100,11 @@ class DirichletGMM(BaseClusterer):
 
     Attributes
     ----------
-    weights_ : ndarray of shape (n_clusters_,), float32
+    weights_ : ndarray of shape (n_clusters_,), float64
     means_ : ndarray of shape (n_clusters_, d_z), float32
         In the space of :meth:`transform`, as are the covariances: for rows of up to 16 columns, that of the
         rows themselves.
-    covariances_ : ndarray, float32
+    covariances_ : ndarray, float64
         Of shape (n_clusters_, d_z) for ``"diag"``, (n_clusters_,) for ``"spherical"``, (d_z, d_z) for
         ``"tied"``.
     cluster_centers_ : ndarray of shape (n_clusters_, d_z), float32
@@ -239,16 +239,14 @@ class DirichletGMM(BaseClusterer):
         """Set what the module says of itself."""
         module = self.module_
         self.n_clusters_ = len(module.means)
-        self.weights_ = module.weights.cpu().numpy().astype(np.float32)
+        self.weights_ = module.weights.cpu().numpy()
         self.means_ = self.cluster_centers_ = module.unit_centres().numpy()
         spread, covariance = module.spread.cpu().numpy(), module.covariance.cpu().numpy()
         if module.kind == "tied":
             covariance = covariance * np.outer(spread, spread)
         else:
             covariance = covariance * spread**2
-        self.covariances_ = (covariance[:, 0] if module.kind == "spherical" else covariance).astype(
-            np.float32
-        )
+        self.covariances_ = covariance[:, 0] if module.kind == "spherical" else covariance
 
     def partial_fit(self, X: Any, y: object = None) -> Self:  # noqa: ARG002 - scikit-learn's signature
         """Follow gradients for one epoch on the rows of ``X``, from the present state; unfitted, ``fit``.

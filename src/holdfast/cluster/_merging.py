@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import linear
 
 from holdfast.functional.merging import (
     Covariance,
@@ -30,6 +31,7 @@ _LEAST_ROWS = 2.0  # of a component, else it is a single row
 _CANDIDATES, _FEW = 3, 8  # pairs tried where few components are left, where the cheapest is not always best
 _SWEEPS, _FEW_SWEEPS = 8, 40  # of a refit after a merge
 _ROUGH_GAIN = 1e-6
+_FINE_GAIN, _FINE_SWEEPS = 1e-8, 200  # half-way, a mixture that is better in the end can look worse
 _EMPTY = 1e-12
 _DEPTH = 8  # points that a stride combines
 _STILL = 1e-5
@@ -55,14 +57,16 @@ class Refit:
 
     def sweep(self, mixture: Mixture) -> tuple[Mixture, float]:
         """Return the mixture after one sweep, and the log density a row of the one before it."""
-        joint = weighted_log_prob(mixture, self._features)
-        density = torch.logsumexp(joint, dim=1, keepdim=True)
-        resp = torch.exp(joint - density)
-        return self._maximised(resp), float(density.mean())
+        joint = weighted_log_prob(mixture, self._features, linear)
+        highest = joint.amax(1, keepdim=True)
+        resp = joint.sub_(highest).exp_()
+        total = resp.sum(1, keepdim=True)
+        value = float(highest.mean() + total.log_().mean())
+        return self._maximised(resp.div_(total.exp_())), value
 
     def log_prob(self, mixture: Mixture) -> float:
         """Mean log density of a row."""
-        return float(torch.logsumexp(weighted_log_prob(mixture, self._features), dim=1).mean())
+        return float(torch.logsumexp(weighted_log_prob(mixture, self._features, linear), dim=1).mean())
 
     def _maximised(self, resp: Tensor) -> Mixture:
         d = self.shape[1]
@@ -189,7 +193,8 @@ def merge_on(level: Level, refit: Refit, judge: Criterion) -> list[Level]:
     """
     way = [level]
     while len(way[-1].mixture) > 1:
-        following = min(_merges(way[-1], refit), key=judge)
+        rough = min(_merges(way[-1], refit), key=judge)
+        following, _ = polish(rough, refit, gain=_FINE_GAIN, max_sweeps=_FINE_SWEEPS)
         if judge(following) >= judge(way[-1]):
             break
         way.append(following)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -175,6 +175,7 @@ def fit_mixture(
 
 def _descend(levels: Sequence[Level], whole: Refit, judge: Criterion, wanted: int | None) -> _Descent:
     """Choose among mixtures that a sample told, by all rows, and polish the choice."""
+    levels = [replace(level, log_prob=whole.log_prob(level.mixture)) for level in levels]
     if wanted is None:
         settled = _settle(levels, whole, judge)
         way = merge_on(min(settled.values(), key=judge), whole, judge)

@@ -16,6 +16,9 @@ from holdfast.functional.merging import Mixture
 __all__ = ["MixturePath", "merge_frames", "path_arrays", "path_from_arrays", "recorded"]
 
 
+_LARGEST = float(np.finfo(np.float32).max)
+
+
 @dataclass(frozen=True, eq=False)
 class MixturePath:
     """What the components were at each of s moments; component j is the same one in every frame.
@@ -98,7 +101,7 @@ def recorded(
 
 
 def _single(tensors: list[Tensor]) -> np.ndarray:
-    return np.asarray(torch.stack(tensors).float().numpy())
+    return np.asarray(torch.stack(tensors).clamp(-_LARGEST, _LARGEST).float().numpy())
 
 
 def path_arrays(path: MixturePath) -> dict[str, np.ndarray]:

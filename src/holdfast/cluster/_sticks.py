@@ -147,7 +147,7 @@ def climb(
         lambda factor: torch.optim.Adam(module.parameters(), lr=config.learning_rate * factor),
         ConvergenceMonitor(patience=_PATIENCE, min_gain=_MIN_GAIN),
         max_epochs=config.max_epochs,
-        batch_size=config.batch_size,
+        batch_size=min(config.batch_size, len(rows)),
         generator=torch.Generator().manual_seed(seed),
         keep="best",
     )

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from holdfast.functional.mixture import features_of, gaussian_log_prob_of
+from holdfast.functional.mixture import Product, features_of, gaussian_log_prob_of
 from holdfast.functional.products import inner_products
 
 __all__ = [
@@ -60,7 +60,7 @@ def row_features(mixture: Mixture, rows: Tensor) -> Tensor:
     return rows if mixture.kind == "tied" else features_of(rows)
 
 
-def weighted_log_prob(mixture: Mixture, features: Tensor) -> Tensor:
+def weighted_log_prob(mixture: Mixture, features: Tensor, product: Product = inner_products) -> Tensor:
     r"""Joint log densities :math:`\ln w_j + \ln N(x_i; \mu_j, \Sigma_j)`, of shape (n, k).
 
     Parameters
@@ -68,16 +68,19 @@ def weighted_log_prob(mixture: Mixture, features: Tensor) -> Tensor:
     mixture : Mixture
     features : Tensor
         :func:`row_features` of the rows.
+    product : callable, default=inner_products
+        As for :func:`holdfast.functional.mixture.gaussian_log_prob_of`.
     """
     log_weights = mixture.weights.log()
     if mixture.kind != "tied":
-        return gaussian_log_prob_of(features, mixture.means, 0.5 * mixture.covariance.log()) + log_weights
+        log_scales = 0.5 * mixture.covariance.log()
+        return gaussian_log_prob_of(features, mixture.means, log_scales, product) + log_weights
     # Seen through the inverse Cholesky factor, the components are round and of unit size.
     factor = torch.linalg.cholesky(mixture.covariance)
     inverse = torch.linalg.solve_triangular(factor, torch.eye(len(factor)).to(factor), upper=False)
-    rows, means = inner_products(features, inverse), inner_products(mixture.means, inverse)
+    rows, means = product(features, inverse, None), mixture.means @ inverse.T
     shift = factor.diagonal().log().sum()
-    each: Tensor = gaussian_log_prob_of(features_of(rows), means, torch.zeros_like(means)) - shift
+    each: Tensor = gaussian_log_prob_of(features_of(rows), means, torch.zeros_like(means), product) - shift
     return each + log_weights
 
 
