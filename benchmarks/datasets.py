@@ -25,6 +25,8 @@ _FILES = {
     "usps": "img_usps.npz",
 }
 
+NAMES = ("digits", *_FILES)
+
 
 @dataclass(frozen=True)
 class Dataset:
