@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,8 +10,12 @@ from functools import cached_property
 import numpy as np
 from scipy import sparse
 
+from holdfast.cluster._density_cut import DensityRows, Sweep, choose, cut_density
+from holdfast.cluster._dirichlet import DirichletGMM
 from holdfast.cluster._start import leading
 from holdfast.cluster._views import GraphView, centred_view
+from holdfast.evidence import structure
+from holdfast.functional.geometry import mean_row, root_mean_square
 from holdfast.graph import (
     closeness_graph,
     communities,
@@ -36,6 +41,9 @@ _COUNTS, _ROWS_A_CLUSTER, _MOST_CLUSTERS = 14, 8, 220  # at which k-means and me
 _FINE, _TINY = 300, 1e-4
 _LEAST_EXCESS = 0.03
 _STARTS = 2
+_UNHARMED, _MORE_MODULAR = 0.9, 0.03  # clouds reach .76 and .02; collections .65 at least, nearly all more
+_WORST = 0.3  # behind the best score of a density, from where on it makes no difference
+_MIXTURE_WIDTH = 0.35
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,12 +147,16 @@ class Criteria:
 
     def stability(self) -> Curve:
         """How well the cuts survive leaving out a fifth of the rows (adjusted Rand index), over chance."""
+        chances = [_chance_of_survival(cut.count) for cut in self.measured]
+        return _by_count(self.measured, np.subtract(self._survivals, chances).tolist())
+
+    @cached_property
+    def _survivals(self) -> list[float]:
         random = np.random.default_rng(self._seed)
         n = len(self.X)
         kept = [np.sort(random.permutation(n)[: int(_SUBSET_SHARE * n)]) for _ in range(_SUBSETS)]
         parts = [(rows, self.graph[rows][:, rows]) for rows in kept]
-        values = [self._survival(cut, parts) - _chance_of_survival(cut.count) for cut in self.measured]
-        return _by_count(self.measured, values)
+        return [self._survival(cut, parts) for cut in self.measured]
 
     def _survival(self, cut: Cut, parts: Sequence[tuple[np.ndarray, sparse.csr_matrix]]) -> float:
         again = [ari(cut.labels[rows], communities(part, cut.resolution, seed=1)) for rows, part in parts]
@@ -176,6 +188,47 @@ class Criteria:
         path = ((int(owners.max()) + 1, owners) for owners in linkage_path(weights, groups))
         wanted = set(self.counts.tolist())
         return {count: owners[groups] for count, owners in path if count in wanted}
+
+    def density(self) -> Curve:
+        """DBSCAN at many radii, its closest clusters merged: the best score at each number.
+
+        See :class:`DensityMLP`, which learns the best of these cuts.
+        """
+        mean = mean_row(self.X)
+        seen = DensityRows(self.X, mean, root_mean_square(self.X, mean), self._seed)
+        merges = choose(seen, cut_density(seen, Sweep("dbscan", None, None, None, self._seed)), None)
+        best: dict[int, float] = {}
+        for merge in merges:  # best first
+            best.setdefault(merge.count, merge.score)
+        counts = sorted(count for count in best if count >= 2)
+        return _curve(counts, [max(best[count], merges[0].score - _WORST) for count in counts])
+
+    def mixture(self, grid: np.ndarray) -> Curve:
+        """Components of a Dirichlet-process Gaussian mixture: one number, and what is near it."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a mixture that nobody asked for
+            found = DirichletGMM(random_state=self._seed).fit(self.X).n_clusters_
+        away = np.square((np.log(grid) - np.log(max(found, 2))) / _MIXTURE_WIDTH)
+        return Curve(grid, np.exp(-away / 2))
+
+    def look_like_one_cloud(self) -> bool:
+        """Tell whether rows are no more clustered than one Gaussian cloud of the same covariance.
+
+        They are if no cut survives losing rows unharmed, and if the graph is hardly more modular than that of
+        the cloud, both cut at resolution 1 (modularity over its maximum, see :func:`evidence.structure`).
+        """
+        if max(self._survivals, default=1.0) >= _UNHARMED:
+            return False
+        mean, n = mean_row(self.X), len(self.X)
+        draws = np.random.default_rng(self._seed).standard_normal((n, n), dtype=np.float32)
+        cloud = draws @ (self.X - mean) / np.float32(n**0.5) + mean  # sums of rows at random
+        excess = self._modularity(self.view) - self._modularity(centred_view(cloud, self.view.neighbours.k))
+        return excess < _MORE_MODULAR
+
+    def _modularity(self, view: GraphView) -> float:
+        graph = view.graph(self.near.k)
+        labels = communities(graph, 1.0, seed=0)
+        return structure(labels, graph, int(labels.max()) + 1).agreement
 
     def _excess(self, count: int, merged: Sequence[np.ndarray]) -> float:
         starts = [kmeans(self._leading, count, n_init=1, seed=self._seed + start) for start in range(_STARTS)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -13,7 +12,6 @@ from sklearn.utils import check_array
 from holdfast.cluster._base import as_rows
 from holdfast.cluster._count import ClusterCount
 from holdfast.cluster._criteria import Criteria, Curve
-from holdfast.cluster._dirichlet import DirichletGMM
 from holdfast.cluster._sample import content_order
 from holdfast.cluster._trained import drawn_seed
 from holdfast.functional.geometry import mean_row, root_mean_square
@@ -24,9 +22,17 @@ __all__ = ["estimate_n_clusters"]
 
 _MOST_ROWS = 4_000  # a sample of this size tells the count; more rows only take longer
 _LEAST_ROWS = 20
-_WEIGHTS = {"communities": 2.0, "merging": 1.5, "separation": 1.0, "stability": 0.5}
-"""Of each curve in their sum, the logarithm of a likelihood; what is missing is shown and not counted."""
-_TAIL = 0.12  # of the likelihood, left out at either end of the interval
+_WEIGHTS = {
+    "communities": 1.5,
+    "merging": 1.5,
+    "density": 5.0,
+    "mixture": 1.5,
+    "stability": 4.0,
+    "separation": 0.5,
+}
+"""Of each curve in their sum, the logarithm of a likelihood; found on 48 collections and parts of some."""
+_SEEN_COLUMNS, _SEEN_WEIGHT = 3, 6.0  # of the mixture where one can see that groups are Gaussian
+_TAIL = 0.1  # of the likelihood, left out at either end of the interval
 _STEP = 0.05  # of the counts looked at, in their logarithm
 _ROWS_A_CLUSTER = 6
 _CLOSE = 0.8  # criteria within a fifth of the answer agree with it
@@ -45,13 +51,16 @@ def estimate_n_clusters(X: Any, *, random_state: Any = None) -> ClusterCount:
         How well the cuts survive leaving out a fifth of the rows.
     ``separation``
         Silhouette of the cuts in rows averaged over their neighbourhoods.
+    ``density``
+        DBSCAN at many radii, its closest clusters merged, as in :class:`DensityMLP`.
     ``mixture``
-        Components of a Dirichlet-process Gaussian mixture; shown, and part of the agreement.
+        Components of a Dirichlet-process Gaussian mixture, as in :class:`DirichletGMM`.
 
-    The first four are summed, as logarithms of likelihoods, with weights that were fixed on collections of
-    several kinds; the answer is the maximum, the interval leaves out an eighth of the likelihood at either
-    end. Classes that people name need not be clusters: overlapping ones are found as one, and several views
-    of one object as many. ``predict(X, level=...)`` of every estimator gives coarser and finer answers.
+    They are summed, as logarithms of likelihoods, with weights that were fixed on collections of several
+    kinds; the answer is the maximum, the interval leaves out a tenth of the likelihood at either end. Rows
+    that are no more clustered than one Gaussian cloud are one cluster. Classes that people name need not be
+    clusters: overlapping ones are found as one, and several views of one object as many.
+    ``predict(X, level=...)`` of every estimator gives coarser and finer answers.
 
     Parameters
     ----------
@@ -85,17 +94,17 @@ def estimate_n_clusters(X: Any, *, random_state: Any = None) -> ClusterCount:
         text = "All rows are equal." if scale == 0 else f"{len(rows)} rows are too few to tell."
         return ClusterCount(few, 1, few if scale == 0 else len(rows), float(scale == 0), text, {})
     with within_cpus():
-        return _combined(_curves(rows, seed), len(rows), {"mixture": _mixture_pick(rows, seed)})
-
-
-def _curves(rows: np.ndarray, seed: int) -> dict[str, Curve]:
-    criteria = Criteria(rows, seed)
-    return {
-        "communities": criteria.plateau(_grid(len(rows))),
-        "merging": criteria.merging(),
-        "stability": criteria.stability(),
-        "separation": criteria.separation(),
-    }
+        criteria, grid = Criteria(rows, seed), _grid(len(rows))
+        curves = {
+            "communities": criteria.plateau(grid),
+            "merging": criteria.merging(),
+            "density": criteria.density(),
+            "mixture": criteria.mixture(grid),
+            "stability": criteria.stability(),
+            "separation": criteria.separation(),
+        }
+        weights = _WEIGHTS | ({"mixture": _SEEN_WEIGHT} if rows.shape[1] <= _SEEN_COLUMNS else {})
+        return _combined(curves, weights, grid, is_one_cloud=criteria.look_like_one_cloud())
 
 
 def _grid(n_rows: int) -> np.ndarray:
@@ -104,36 +113,28 @@ def _grid(n_rows: int) -> np.ndarray:
     return np.asarray(np.exp(np.arange(np.log(2), np.log(most), _STEP)))
 
 
-def _combined(curves: Mapping[str, Curve], n_rows: int, picks: Mapping[str, int]) -> ClusterCount:
+def _combined(
+    curves: Mapping[str, Curve], weights: Mapping[str, float], grid: np.ndarray, *, is_one_cloud: bool
+) -> ClusterCount:
     """Add what the criteria say, and put the answer in words."""
-    grid = _grid(n_rows)
-    log_likelihood = np.zeros(len(grid))
-    for name, curve in curves.items():
-        log_likelihood += _WEIGHTS[name] * curve.at(grid)
-    likelihood = np.exp(log_likelihood - log_likelihood.max())
+    summed = sum(weights[name] * curve.at(grid) for name, curve in curves.items())
+    likelihood = np.exp(summed - np.max(summed))
     below = np.cumsum(likelihood) / likelihood.sum()
-    n_clusters = round(float(grid[likelihood.argmax()]))
-    low = min(n_clusters, round(float(grid[np.searchsorted(below, _TAIL)])))
-    high = max(n_clusters, round(float(grid[np.searchsorted(below, 1 - _TAIL)])))
-    evidence = {name: curve.pick for name, curve in curves.items()} | dict(picks)
-    nearness = {name: min(pick, n_clusters) / max(pick, n_clusters) for name, pick in evidence.items()}
-    shown = {name: _plain(curve) for name, curve in curves.items()}
-    return ClusterCount(
-        n_clusters,
-        low,
-        high,
-        float(np.mean([*nearness.values()])),
-        _message(n_clusters, low, high, evidence),
-        evidence,
-        shown | {"all": _plain(Curve(grid, likelihood))},
-    )
+    best = round(float(grid[likelihood.argmax()]))
+    low = min(best, round(float(grid[np.searchsorted(below, _TAIL)])))
+    high = max(best, round(float(grid[np.searchsorted(below, 1 - _TAIL)])))
+    evidence = {name: curve.pick for name, curve in curves.items()}
+    message = _message(best, low, high, evidence)
+    if is_one_cloud:
+        message = f"These rows look like one cloud, without clusters. If there are any: {_lowered(message)}"
+        best, low = 1, 1
+    agreement = float(np.mean([min(pick, best) / max(pick, best) for pick in evidence.values()]))
+    shown = {name: _plain(curve) for name, curve in curves.items()} | {"all": _plain(Curve(grid, likelihood))}
+    return ClusterCount(best, low, high, agreement, message, evidence, shown)
 
 
-def _mixture_pick(rows: np.ndarray, seed: int) -> int:
-    """Fit a mixture to the rows (m, d), and count its components."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a mixture that nobody asked for
-        return DirichletGMM(random_state=seed).fit(rows).n_clusters_
+def _lowered(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:]
 
 
 def _message(n_clusters: int, low: int, high: int, evidence: Mapping[str, int]) -> str:
