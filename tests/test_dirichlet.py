@@ -34,7 +34,7 @@ def fitted():
 
 @pytest.fixture(scope="module")
 def fitted_digits():
-    return DirichletGMM(random_state=0, max_epochs=8).fit(load_digits().data)
+    return DirichletGMM(random_state=0, max_epochs=8).fit((load_digits().data / 16).astype(np.float32))
 
 
 # --- what it finds ------------------------------------------------------------------------------------------

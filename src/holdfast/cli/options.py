@@ -80,8 +80,9 @@ class FitTask(Task):
         str,
         typer.Option(
             "--method",
-            metavar="|".join(METHODS),
-            help="A vote of many partitions, or deep embedded clustering; idec keeps rows restorable.",
+            metavar="NAME",
+            help=f"One of {', '.join(METHODS)}: a vote of many partitions, deep embedded clustering "
+            "(idec keeps rows restorable), or a Gaussian mixture that finds its number of clusters itself.",
         ),
     ] = DEFAULT_METHOD
     fast: Annotated[

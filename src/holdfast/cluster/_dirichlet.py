@@ -10,29 +10,28 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor
 
 from holdfast._choices import MIXTURE_CHOICES
 from holdfast._validation import check_choice, check_float, check_int
 from holdfast.cluster._base import BaseClusterer, canonical_order
 from holdfast.cluster._count import ClusterCount
-from holdfast.cluster._merging import Criterion
 from holdfast.cluster._mixture_fit import (
     MixtureRun,
     StandardRows,
     fit_mixture,
+    followed,
+    judged_in_units,
     mixture_count,
     sensitivity,
     standardise,
 )
 from holdfast.cluster._mixture_path import MixturePath, path_arrays, path_from_arrays
-from holdfast.cluster._mixture_view import calibrate, drawn_rows, empty_view, view_of
+from holdfast.cluster._mixture_view import calibrate, covariances_of, drawn_rows, restored, view_of
 from holdfast.cluster._sample import sample_size, training_rows
 from holdfast.cluster._sticks import SticksConfig, climb
 from holdfast.cluster._trained import check_enough, drawn_seed
 from holdfast.exceptions import NotConvergedWarning
 from holdfast.functional.geometry import LIFT_UP_TO
-from holdfast.functional.merging import Covariance, Mixture
 from holdfast.nn.mixture import MixtureClusterer, StickBreaking
 from holdfast.training.batches import Rows, map_blocks, resolve_device
 from holdfast.training.threads import within_cpus
@@ -42,6 +41,7 @@ __all__ = ["DirichletGMM"]
 _USUAL_ROWS = 20_000  # more say little more about a density
 _SEEN_COLUMNS = 3  # up to here groups can be seen to be Gaussian or not
 _START = "k-means++"
+_UNSETTLED = "DirichletGMM stopped before the mixture had settled; give more rows or fewer components."
 
 
 class DirichletGMM(BaseClusterer):
@@ -196,23 +196,18 @@ class DirichletGMM(BaseClusterer):
         prepare, z = view_of(rows, self._directions(), seed, is_sample=len(rows) < len(X))
         seen = standardise(z, config.kind)
         self.criterion_ = _resolved(self.criterion, "bic" if X.shape[1] <= _SEEN_COLUMNS else "mdl")
-        runs = [
-            fit_mixture(seen, config, self.criterion_, wanted, seed + i, device) for i in range(self.n_init)
-        ]
+        seeds = range(seed, seed + self.n_init)
+        runs = [fit_mixture(seen, config, self.criterion_, wanted, some, device) for some in seeds]
         best = min(runs, key=lambda run: run.value)
-        self.module_ = (
-            MixtureClusterer(prepare, best.result.mixture, seen.offset, seen.spread).to(device).eval()
-        )
+        module = MixtureClusterer(prepare, best.result.mixture, seen.offset, seen.spread)
+        self.module_ = module.to(device).eval()
         self.cluster_count_ = mixture_count(best, self.criterion_) if wanted is None else None
         self.start_sensitivity_ = sensitivity(runs, seen)
         self._take(best, seen, X)
         calibrate(self.module_, rows)
         self.labels_, self.probabilities_ = self._answers(X)
         if not self.converged_:
-            message = (
-                "DirichletGMM stopped before the mixture had settled; give more rows or fewer components."
-            )
-            warnings.warn(message, NotConvergedWarning, stacklevel=4)
+            warnings.warn(_UNSETTLED, NotConvergedWarning, stacklevel=4)
 
     def _take(self, run: MixtureRun, seen: StandardRows, X: np.ndarray) -> None:
         """Set what a run found, in canonical numbers."""
@@ -221,15 +216,10 @@ class DirichletGMM(BaseClusterer):
         found, earlier = self._answer_by([self.module_, begun], X).T  # type: ignore[list-item]
         order = canonical_order(found, self.module_.unit_centres().numpy())
         self.module_.take(run.result.mixture.take(torch.from_numpy(order)))
-        self.start_, self.start_labels_ = _START, _followed(earlier, np.argsort(order)[found])
-        n, shift = len(seen.rows), float(seen.spread.log().sum())
-        self.lower_bound_ = run.result.log_prob - shift + run.log_prior / n
+        self.start_, self.start_labels_ = _START, followed(earlier, np.argsort(order)[found])
+        self.lower_bound_, self.bic_path_, self.evidence_ = judged_in_units(run, seen, _START)
         self.concentration_ = float(np.exp(run.log_concentration))
         self.covariance_type_ = run.result.mixture.kind
-        self.bic_path_ = {k: value + 2 * n * shift for k, value in run.path.items()}
-        bic = Criterion("bic", run.result.mixture.kind, (n, len(seen.offset)))
-        levels = {_START: run.start, "result": run.result}
-        self.evidence_ = {name: -bic(level) / (2 * n) - shift for name, level in levels.items()}
         self.n_iter_, self.history_ = run.training.n_iter, run.training.history
         self.converged_ = run.converged
         self.path_ = run.record
@@ -237,16 +227,10 @@ class DirichletGMM(BaseClusterer):
 
     def _describe(self) -> None:
         """Set what the module says of itself."""
-        module = self.module_
-        self.n_clusters_ = len(module.means)
-        self.weights_ = module.weights.cpu().numpy()
-        self.means_ = self.cluster_centers_ = module.unit_centres().numpy()
-        spread, covariance = module.spread.cpu().numpy(), module.covariance.cpu().numpy()
-        if module.kind == "tied":
-            covariance = covariance * np.outer(spread, spread)
-        else:
-            covariance = covariance * spread**2
-        self.covariances_ = covariance[:, 0] if module.kind == "spherical" else covariance
+        self.weights_ = self.module_.weights.cpu().numpy()
+        self.n_clusters_ = len(self.weights_)
+        self.means_ = self.cluster_centers_ = self.module_.unit_centres().numpy()
+        self.covariances_ = covariances_of(self.module_)
 
     def partial_fit(self, X: Any, y: object = None) -> Self:  # noqa: ARG002 - scikit-learn's signature
         """Follow gradients for one epoch on the rows of ``X``, from the present state; unfitted, ``fit``.
@@ -372,7 +356,7 @@ class DirichletGMM(BaseClusterer):
             if name.startswith("module.")
         }
         self.n_features_in_ = int(manifest["n_features_in"])
-        self.module_ = _restored(weights, self.covariance_type_, self.n_features_in_).to(
+        self.module_ = restored(weights, self.covariance_type_, self.n_features_in_).to(
             resolve_device(self.device)
         )
         count = manifest["cluster_count"]
@@ -412,18 +396,3 @@ class DirichletGMM(BaseClusterer):
 
 def _resolved(value: Any, automatic: Any) -> Any:
     return automatic if value == "auto" else value
-
-
-def _followed(earlier: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Give every component of the start (n,) the cluster in which most of its rows ended."""
-    counts = np.zeros((earlier.max() + 1, labels.max() + 1), dtype=np.int64)
-    np.add.at(counts, (earlier, labels), 1)
-    return np.asarray(counts.argmax(1)[earlier])
-
-
-def _restored(weights: dict[str, Tensor], kind: Covariance, n_features: int) -> MixtureClusterer:
-    mixture = Mixture(kind, weights["weights"], weights["means"], weights["covariance"])
-    prepare = empty_view(n_features, weights.get("prepare.directions"))
-    module = MixtureClusterer(prepare, mixture, weights["offset"], weights["spread"])
-    module.load_state_dict(weights)
-    return module.eval()

@@ -21,7 +21,16 @@ from holdfast.metrics import ari
 from holdfast.nn.mixture import StickBreaking
 from holdfast.training import LoopResult
 
-__all__ = ["MixtureRun", "StandardRows", "fit_mixture", "mixture_count", "sensitivity", "standardise"]
+__all__ = [
+    "MixtureRun",
+    "StandardRows",
+    "fit_mixture",
+    "followed",
+    "judged_in_units",
+    "mixture_count",
+    "sensitivity",
+    "standardise",
+]
 
 _MERGED_ROWS = 5_000  # a sample tells which components belong together; all rows settle the rest
 _NEAR = 2  # levels on either side of the best that all rows decide between
@@ -226,11 +235,26 @@ def mixture_count(run: MixtureRun, criterion: str) -> ClusterCount:
     low, high = min(low, k), max(high, k)
     message = f"{k} components by {criterion.upper()}"
     message += "." if low == high else f"; any number from {low} to {high} is nearly as good."
+    if k == len(run.start.mixture):
+        message += " None could be spared: raise max_components, or judge by mdl."
     return ClusterCount(k, low, high, low / high, message, dict(run.counts))
 
 
 def _falling(mixture: Mixture) -> Tensor:
     return mixture.weights.sort(descending=True).values
+
+
+def judged_in_units(
+    run: MixtureRun, seen: StandardRows, start: str
+) -> tuple[float, dict[int, float], dict[str, float]]:
+    """Write joint log density, path of the BIC and evidence for the rows as they are, not standardised."""
+    (n, d), shift = seen.rows.shape, float(seen.spread.log().sum())
+    bic = Criterion("bic", run.result.mixture.kind, (n, d))
+    evidence = {
+        name: -bic(level) / (2 * n) - shift for name, level in ((start, run.start), ("result", run.result))
+    }
+    path = {k: value + 2 * n * shift for k, value in run.path.items()}
+    return run.result.log_prob - shift + run.log_prior / n, path, evidence
 
 
 def sensitivity(runs: Sequence[MixtureRun], seen: StandardRows) -> dict[str, Any] | None:
@@ -257,3 +281,10 @@ def sensitivity(runs: Sequence[MixtureRun], seen: StandardRows) -> dict[str, Any
 def labels_of(mixture: Mixture, rows: Tensor) -> np.ndarray:
     """Likeliest component (n,) of standardised rows."""
     return np.asarray(weighted_log_prob(mixture, row_features(mixture, rows)).argmax(1).numpy())
+
+
+def followed(earlier: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Give every component of the start (n,) the cluster in which most of its rows ended."""
+    counts = np.zeros((earlier.max() + 1, labels.max() + 1), dtype=np.int64)
+    np.add.at(counts, (earlier, labels), 1)
+    return np.asarray(counts.argmax(1)[earlier])

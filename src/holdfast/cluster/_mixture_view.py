@@ -13,12 +13,12 @@ from holdfast.evidence import neighbourhood_size
 from holdfast.exceptions import InputError
 from holdfast.functional.assignment import calibrated_temperature
 from holdfast.functional.geometry import LIFT_UP_TO, mean_row, principal_directions, root_mean_square
-from holdfast.functional.merging import Mixture
+from holdfast.functional.merging import Covariance, Mixture
 from holdfast.nn import Preparation
 from holdfast.nn.mixture import AsTheyAre, MixtureClusterer
 from holdfast.training.batches import Rows, map_blocks
 
-__all__ = ["calibrate", "drawn_rows", "empty_view", "view_of"]
+__all__ = ["calibrate", "covariances_of", "drawn_rows", "restored", "view_of"]
 
 _SAMPLE = 5_000  # rows that tell the directions, and how sure the answers are
 _LONGEST = 1e18  # squares of longer rows are beyond single precision
@@ -67,7 +67,16 @@ def view_of(
     return prepare, map_blocks(prepare, on_cpu)
 
 
-def empty_view(n_features: int, directions: Tensor | None) -> Preparation | AsTheyAre:
+def restored(weights: dict[str, Tensor], kind: Covariance, n_features: int) -> MixtureClusterer:
+    """Build the module that saved weights belong to, for rows of so many columns."""
+    mixture = Mixture(kind, weights["weights"], weights["means"], weights["covariance"])
+    prepare = _empty_view(n_features, weights.get("prepare.directions"))
+    module = MixtureClusterer(prepare, mixture, weights["offset"], weights["spread"])
+    module.load_state_dict(weights)
+    return module.eval()
+
+
+def _empty_view(n_features: int, directions: Tensor | None) -> Preparation | AsTheyAre:
     """Build what the state of a saved view belongs to."""
     if n_features <= LIFT_UP_TO:
         return AsTheyAre()
@@ -116,3 +125,12 @@ def _back(prepare: Preparation | AsTheyAre, z: Tensor) -> Tensor:
     directions = prepare.directions.cpu().double()
     typical = prepare.scale.cpu().double() / prepare.shrinkage
     return prepare.mean.cpu().double() + (z @ directions) * typical
+
+
+def covariances_of(module: MixtureClusterer) -> np.ndarray:
+    """Covariances in the latent: (k, d_z), for "spherical" (k,), for "tied" (d_z, d_z)."""
+    spread, covariance = module.spread.cpu().numpy(), module.covariance.cpu().numpy()
+    if module.kind == "tied":
+        return np.asarray(covariance * np.outer(spread, spread))
+    scaled = covariance * spread**2
+    return np.asarray(scaled[:, 0] if module.kind == "spherical" else scaled)
