@@ -10,10 +10,10 @@ scikit-learn's defaults with a smallest cluster of 5 (its default) and of 15 row
 its manual for clustering (30 neighbours, 10 columns), and HDBSCAN after it the manual's for 70,000 digits in
 proportion: a smallest cluster of a 140th of the rows, at least 5, and 10 samples; and once HDBSCAN's default.
 BayesianGaussianMixture has 50 components, at most 300 iterations, otherwise defaults; full covariances see
-32 principal directions of rows of over 64 columns. Its K is the number of components that win rows. Where a
-method cannot take cosines, rows of more than 16 columns have length one. Noise is wrong in ACC, and one more
-cluster in NMI and ARI; K does not count it. Seconds are CPU seconds of all threads, without imports and
-compiling.
+32 principal directions of rows of over 64 columns. Its K is the number of components that win rows, so
+that 50 on IN50 is its ceiling and no finding. Where a method cannot take cosines, rows of more than 16
+columns have length one. Noise is wrong in ACC, and one more cluster in NMI and ARI; K does not count it.
+Seconds are CPU seconds of all threads, without imports and compiling.
 """
 
 from __future__ import annotations
