@@ -241,20 +241,6 @@ def test_an_unknown_number_of_clusters_is_found():
 # --- found by a review ---------------------------------------------------------------------------------
 
 
-def test_a_sample_tells_the_number_of_clusters_of_a_map(tmp_path, monkeypatch):
-    np.save(tmp_path / "x.npy", blobs(5_000)[0])
-    seen = []
-
-    def counted(X, **_more):
-        seen.append(X.shape)
-        return hf.ClusterCount(4, 4, 4, 1.0, "", {})
-
-    monkeypatch.setattr("holdfast.cluster._consensus.estimate_n_clusters", counted)
-    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
-    ConsensusClustering("auto", preset="fast", subsample=500, random_state=0).fit(mapped)
-    assert seen == [(4_000, 24)]
-
-
 def test_no_space_is_left_out_of_the_heads():
     one, _, y = two_spaces()
     noise = np.random.default_rng(3).normal(size=(len(y), 24)).astype(np.float32)

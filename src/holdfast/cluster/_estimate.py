@@ -90,9 +90,7 @@ def estimate_n_clusters(X: Any, *, random_state: Any = None) -> ClusterCount:
     rows = take_ordered(rows, content_order(rows, seed)[:_MOST_ROWS])
     scale = root_mean_square(rows, mean_row(rows))
     if scale == 0 or len(rows) < _LEAST_ROWS:
-        few = 1 if scale == 0 else 2
-        text = "All rows are equal." if scale == 0 else f"{len(rows)} rows are too few to tell."
-        return ClusterCount(few, 1, few if scale == 0 else len(rows), float(scale == 0), text, {})
+        return _too_little(len(rows), are_equal=scale == 0)
     with within_cpus():
         criteria, grid = Criteria(rows, seed), _grid(len(rows))
         curves = {
@@ -105,6 +103,12 @@ def estimate_n_clusters(X: Any, *, random_state: Any = None) -> ClusterCount:
         }
         weights = _WEIGHTS | ({"mixture": _SEEN_WEIGHT} if rows.shape[1] <= _SEEN_COLUMNS else {})
         return _combined(curves, weights, grid, is_one_cloud=criteria.look_like_one_cloud())
+
+
+def _too_little(n_rows: int, *, are_equal: bool) -> ClusterCount:
+    if are_equal:
+        return ClusterCount(1, 1, 1, 1.0, "All rows are equal.", {})
+    return ClusterCount(2, 1, n_rows, 1 / n_rows, f"{n_rows} rows are too few to tell.", {})
 
 
 def _grid(n_rows: int) -> np.ndarray:
@@ -126,15 +130,13 @@ def _combined(
     evidence = {name: curve.pick for name, curve in curves.items()}
     message = _message(best, low, high, evidence)
     if is_one_cloud:
-        message = f"These rows look like one cloud, without clusters. If there are any: {_lowered(message)}"
+        message = (
+            "These rows look like one cloud, without clusters; what numbers the criteria name means little."
+        )
         best, low = 1, 1
     agreement = float(np.mean([min(pick, best) / max(pick, best) for pick in evidence.values()]))
     shown = {name: _plain(curve) for name, curve in curves.items()} | {"all": _plain(Curve(grid, likelihood))}
     return ClusterCount(best, low, high, agreement, message, evidence, shown)
-
-
-def _lowered(sentence: str) -> str:
-    return sentence[:1].lower() + sentence[1:]
 
 
 def _message(n_clusters: int, low: int, high: int, evidence: Mapping[str, int]) -> str:

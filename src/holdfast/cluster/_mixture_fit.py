@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from holdfast._wording import count
 from holdfast.cluster._count import ClusterCount
 from holdfast.cluster._merging import Criterion, Level, Refit, merge_down, merge_on, polish, prune
 from holdfast.cluster._mixture_path import MixturePath, merge_frames, recorded
@@ -233,11 +234,13 @@ def mixture_count(run: MixtureRun, criterion: str) -> ClusterCount:
     """Write the choice of a run as an estimate of the number of clusters."""
     k, (low, high) = len(run.result.mixture), run.near
     low, high = min(low, k), max(high, k)
-    message = f"{k} components by {criterion.upper()}"
+    message = f"{count(k, 'component')} by {criterion.upper()}"
     message += "." if low == high else f"; any number from {low} to {high} is nearly as good."
     if k == len(run.start.mixture):
         message += " None could be spared: raise max_components, or judge by mdl."
-    return ClusterCount(k, low, high, low / high, message, dict(run.counts))
+    picks = dict(run.counts)
+    agreement = min(low, *picks.values()) / max(high, *picks.values())
+    return ClusterCount(k, low, high, agreement, message, picks)
 
 
 def _falling(mixture: Mixture) -> Tensor:
