@@ -39,7 +39,7 @@ _WIDTH = 0.15  # of a count, in its logarithm
 _SUBSETS, _SUBSET_SHARE = 2, 0.8
 _COUNTS, _ROWS_A_CLUSTER, _MOST_CLUSTERS = 14, 8, 220  # at which k-means and merging are compared
 _FINE, _TINY = 300, 1e-4
-_LEAST_EXCESS = 0.03
+_LEAST_EXCESS, _LEAST_LOSS = 0.03, 0.05
 _STARTS = 2
 _UNHARMED, _MORE_MODULAR = 0.9, 0.03  # clouds reach .76 and .02; collections .65 at least, nearly all more
 _WORST = 0.3  # behind the best score of a density, from where on it makes no difference
@@ -146,9 +146,13 @@ class Criteria:
         return Curve(grid, np.log(total / max(total.sum(), _TINY) + _TINY))
 
     def stability(self) -> Curve:
-        """How well the cuts survive leaving out a fifth of the rows (adjusted Rand index), over chance."""
+        """How well the cuts survive leaving out a fifth of the rows.
+
+        Minus the logarithm of what is lost: of one less the adjusted Rand index, both over chance.
+        """
         chances = [_chance_of_survival(cut.count) for cut in self.measured]
-        return _by_count(self.measured, np.subtract(self._survivals, chances).tolist())
+        kept = (np.subtract(self._survivals, chances) / np.subtract(1, chances)).clip(0, 1)
+        return _by_count(self.measured, (-np.log(1 - kept + _LEAST_LOSS)).tolist())
 
     @cached_property
     def _survivals(self) -> list[float]:

@@ -27,7 +27,7 @@ _WEIGHTS = {
     "merging": 1.5,
     "density": 5.0,
     "mixture": 1.5,
-    "stability": 4.0,
+    "stability": 2.5,
     "separation": 0.5,
 }
 """Of each curve in their sum, the logarithm of a likelihood; found on 48 collections and parts of some."""
