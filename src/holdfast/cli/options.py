@@ -82,7 +82,8 @@ class FitTask(Task):
             "--method",
             metavar="NAME",
             help=f"One of {', '.join(METHODS)}: a vote of many partitions, deep embedded clustering "
-            "(idec keeps rows restorable), or a Gaussian mixture that finds its number of clusters itself.",
+            "(idec keeps rows restorable), or, with numbers of clusters of their own, a Gaussian mixture and "
+            "dense regions learnt by a network.",
         ),
     ] = DEFAULT_METHOD
     fast: Annotated[
