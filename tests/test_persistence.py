@@ -197,8 +197,14 @@ def test_only_fitted_estimators_of_ours_are_saved(tmp_path):
 
     for model, sentence in (
         (hf.DEC(), "this DEC is not fitted yet; call fit before saving it."),
-        (Mine(), "cannot save a Mine; holdfast saves ConsensusClustering, DEC, DirichletGMM, IDEC."),
-        ("a string", "cannot save a str; holdfast saves ConsensusClustering, DEC, DirichletGMM, IDEC."),
+        (
+            Mine(),
+            "cannot save a Mine; holdfast saves ConsensusClustering, DEC, DensityMLP, DirichletGMM, IDEC.",
+        ),
+        (
+            "a string",
+            "cannot save a str; holdfast saves ConsensusClustering, DEC, DensityMLP, DirichletGMM, IDEC.",
+        ),
     ):
         with pytest.raises(InputError) as caught:
             hf.save(model, tmp_path / "m")

@@ -143,8 +143,14 @@ class _Builder:
             trust=trust,
             ballots=ballots,
             mixture=mixture_of(self.model, self.emb.X, self.labels, self.run.get("animation")),
-            counting=counting_of(getattr(self.model, "cluster_count_", None)),
+            counting=counting_of(getattr(self.model, "cluster_count_", None), self._levels()),
         )
+
+    def _levels(self) -> tuple[int, ...]:
+        """Numbers of clusters from coarse to fine; a model of an earlier release has no levels."""
+        if getattr(self.model, "_levels", None) is None:
+            return ()
+        return tuple(self.model.levels_.values())
 
     def _trust(self, quality: Quality | None) -> Trust:
         """Put together what is expected, of the items that have a cluster (of all, if none has)."""

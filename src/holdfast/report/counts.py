@@ -15,6 +15,15 @@ from holdfast.report.plots import round_ticks, svg
 __all__ = ["Counting", "Criterion", "count_ticks", "counting_of", "picks", "tally"]
 
 _ABBREVIATED = {"bic", "mdl", "aic", "icl"}
+_TOGETHER = "all"
+_MEANINGS = {
+    "communities": "Numbers that many resolutions of the neighbour graph lead to, natural ones above all.",
+    "merging": "Where small groups, merged along the graph, and k-means find the same.",
+    "density": "Dense regions at many radii, the closest of them merged.",
+    "mixture": "Components of a Gaussian mixture that started with fifty.",
+    "stability": "Whether the same clusters come back when a fifth of the items is missing.",
+    "separation": "How far items are from the next cluster, compared with their own.",
+}
 _PICKS = ("pick", "n_clusters", "count")
 """Under which names a criterion with more to say gives its pick."""
 
@@ -26,6 +35,7 @@ class Criterion:
     name: str
     pick: float | None
     curve: tuple[tuple[float, float], ...] = ()
+    meaning: str | None = None
 
 
 @dataclass(frozen=True)
@@ -38,6 +48,7 @@ class Counting:
     agreement: float
     message: str
     criteria: tuple[Criterion, ...]
+    levels: tuple[int, ...] = ()
 
     @property
     def curves(self) -> tuple[Criterion, ...]:
@@ -45,12 +56,17 @@ class Counting:
         return tuple(criterion for criterion in self.criteria if len(criterion.curve) > 1)
 
     @property
+    def explained(self) -> tuple[Criterion, ...]:
+        """The criteria that people may want to be told about."""
+        return tuple(criterion for criterion in self.criteria if criterion.meaning is not None)
+
+    @property
     def picking(self) -> tuple[Criterion, ...]:
         """The criteria that pick a number."""
         return tuple(criterion for criterion in self.criteria if criterion.pick is not None)
 
 
-def counting_of(found: Any) -> Counting | None:
+def counting_of(found: Any, levels: Iterable[int] = ()) -> Counting | None:
     """Collect what is shown of an estimate; None where the number was given.
 
     Parameters
@@ -58,6 +74,8 @@ def counting_of(found: Any) -> Counting | None:
     found : ClusterCount or None
         `evidence` maps each criterion to its pick, or to a mapping that has one; what is neither is left out.
         `curves`, its own or in the evidence, maps criteria to ``{"counts": [...], "values": [...]}``.
+    levels : iterable of int
+        Numbers of clusters that the fit has answers for, ascending.
     """
     if found is None:
         return None
@@ -65,11 +83,14 @@ def counting_of(found: Any) -> Counting | None:
     curves = getattr(found, "curves", None) or evidence.get("curves") or {}
     names = dict.fromkeys([*(name for name in evidence if name != "curves"), *curves])
     criteria = [
-        Criterion(_worded(str(name)), _pick(evidence.get(name)), _curve(curves.get(name))) for name in names
+        Criterion(
+            _worded(str(name)), _pick(evidence.get(name)), _curve(curves.get(name)), _MEANINGS.get(str(name))
+        )
+        for name in sorted(names, key=lambda name: name != _TOGETHER)
     ]
     said = tuple(c for c in criteria if c.pick is not None or len(c.curve) > 1)
     numbers = int(found.n_clusters), int(found.low), int(found.high)
-    return Counting(*numbers, float(found.agreement), str(found.message), said)
+    return Counting(*numbers, float(found.agreement), str(found.message), said, tuple(levels))
 
 
 def picks(counting: Counting) -> Markup:
@@ -173,6 +194,8 @@ def _log_scale(low: float, high: float, left: float, right: float) -> Callable[[
 
 
 def _worded(name: str) -> str:
+    if name == _TOGETHER:
+        return "all together"
     return name.upper() if name in _ABBREVIATED else name.replace("_", " ")
 
 
