@@ -263,11 +263,10 @@ class DensityMLP(TrainedClusterer):
         self._warn_of_little(merge)
 
     def _sweep(self, seed: int) -> Sweep:
-        eps, min_samples, steps = (
-            None if given == "auto" else kind(given)  # NumPy's numbers do not go everywhere
-            for given, kind in ((self.eps, float), (self.min_samples, int), (self.diffusion, int))
-        )
-        return Sweep(self.density, eps, min_samples, steps, seed)
+        eps = None if self.eps == "auto" else float(self.eps)  # NumPy's numbers do not go everywhere
+        least = None if self.min_samples == "auto" else int(self.min_samples)
+        steps = None if self.diffusion == "auto" else int(self.diffusion)
+        return Sweep(self.density, eps, least, steps, seed)
 
     def _check_core(self, n_rows: int) -> None:
         if self.min_samples != "auto" and self.min_samples > n_rows:
