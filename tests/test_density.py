@@ -11,6 +11,7 @@ from sklearn.datasets import load_digits, make_blobs
 
 import holdfast as hf
 from holdfast import DensityMLP
+from holdfast.cluster._density_cut import DensityRows, Sweep, choose, cut_density
 from holdfast.cluster._density_learn import _split
 from holdfast.cluster._rivals import Asked, rival
 from holdfast.exceptions import HoldfastWarning, InputError, NotConvergedWarning, ParameterError
@@ -367,3 +368,27 @@ def test_distances_of_unit_rows_are_what_the_lists_hold():
     tree = density_tree(lists(X, 49), 5)
     distances = cdist(unit_rows(X), unit_rows(X), "cosine")
     np.testing.assert_allclose(np.sort(tree.distances, axis=1), np.sort(distances, axis=1)[:, 1:], atol=1e-6)
+
+
+def test_a_score_of_merged_clusters_is_that_of_their_labels():
+    X, _ = blobs(400, k=8)
+    seen = DensityRows(X, X.mean(axis=0), float((X - X.mean(axis=0)).std()), 0)
+    merges = choose(seen, cut_density(seen, Sweep("dbscan", None, None, None, 0)), None)
+    assert len({merge.count for merge in merges}) > 4
+    for merge in merges[::5]:
+        assert merge.score == pytest.approx(seen.score(merge.labels), abs=1e-9)
+
+
+def test_more_rows_for_a_core_than_there_are_is_said():
+    X, _ = blobs(50)
+    for eps in ("auto", 0.3):
+        with pytest.raises(InputError, match=r"min_samples=51 is more than the 50 rows; lower it\."):
+            DensityMLP(eps, min_samples=51).fit(X)
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path):
+    X, _ = blobs()
+    model = DensityMLP(np.float32(0.3), min_samples=np.int64(5), diffusion=np.int64(2), **FAST).fit(X)
+    assert model.n_clusters_ == 4
+    hf.save(model, tmp_path / "m")
+    assert hf.load(tmp_path / "m").sweep_ == model.sweep_

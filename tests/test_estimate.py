@@ -9,6 +9,7 @@ from sklearn.datasets import load_digits, make_blobs
 import holdfast as hf
 from holdfast.cluster._criteria import Criteria, Curve, Cut, _curve
 from holdfast.cluster._estimate import _combined, _grid, _message
+from holdfast.cluster._specimen import draw_bells
 from holdfast.exceptions import InputError, ParameterError
 
 NAMES = {"communities", "merging", "density", "mixture", "stability", "separation"}
@@ -82,7 +83,21 @@ def test_the_order_of_rows_does_not_matter(pixels, of_digits):
     assert hf.estimate_n_clusters(pixels[order], random_state=0) == of_digits
 
 
-@pytest.mark.parametrize("d", [2, 20])
+@pytest.mark.parametrize("k", [2, 3, 5])
+def test_clusters_that_one_can_see_are_counted_in_one_column(k):
+    random = np.random.default_rng(1)
+    X = np.concatenate([random.normal(9 * place, 1, (200, 1)) for place in range(k)])
+    count = hf.estimate_n_clusters(X, random_state=0)
+    assert count.n_clusters == k
+    assert count.high <= k + 1
+
+
+def test_the_four_bells_lie_in_the_interval():
+    count = hf.estimate_n_clusters(draw_bells(0)[0], random_state=0)
+    assert count.low <= 4 <= count.high <= 6
+
+
+@pytest.mark.parametrize("d", [1, 2, 20])
 def test_one_cloud_is_said_to_be_one(d):
     X = np.random.default_rng(0).normal(size=(600, d)).astype(np.float32)
     count = hf.estimate_n_clusters(X, random_state=0)

@@ -11,6 +11,7 @@ from sklearn.datasets import make_blobs
 
 import holdfast as hf
 from commands import invoke, succeed_json
+from holdfast.cli.present import _levels_line
 from holdfast.cluster._levels import grow_levels
 from holdfast.exceptions import ParameterError
 from holdfast.metrics import ari
@@ -130,3 +131,10 @@ def test_the_command_answers_at_a_level(families, tmp_path):
     wrong = invoke("assign", tmp_path / "t", tmp_path / "emb.npy", "--level", 5)
     assert wrong.exit_code == 2
     assert "there is no level 5" in wrong.stderr
+
+
+def test_only_levels_that_are_there_are_offered():
+    assert _levels_line({"0": 2, "1": 4}) == (
+        "Coarser and finer: [2] < 4 clusters; assign --level 1 gives the next ones."
+    )
+    assert "--level -1 or 1 gives" in _levels_line({"-1": 2, "0": 4, "1": 8})

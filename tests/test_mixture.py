@@ -12,6 +12,7 @@ from scipy import stats
 from torch import distributions
 
 from holdfast.cluster._merging import Criterion, Level, Refit, merge_down, polish, prune
+from holdfast.cluster._mixture_view import view_of
 from holdfast.functional.merging import (
     Mixture,
     bic,
@@ -298,3 +299,10 @@ def test_pruning_keeps_as_many_as_are_wanted():
 
 def test_features_are_squares_and_values():
     assert features_of(torch.tensor([[2.0, -3.0]])).tolist() == [[4.0, 9.0, 2.0, -3.0]]
+
+
+def test_directions_that_only_rounding_fills_are_left_out():
+    rows = (drawn(0, 200, 3) @ drawn(1, 3, 40)).float().numpy()
+    prepare, z = view_of(rows, 32, 0, is_sample=False)
+    assert prepare.directions.shape == (3, 40)
+    assert z.std(0).min() > 1e-3 * z.std(0).max()

@@ -87,6 +87,13 @@ def test_curves_are_drawn_where_there_are_any():
     assert counting_of(count()).curves == ()
 
 
+def test_a_pick_between_two_counts_of_a_curve_has_its_ring():
+    found = counting_of(count(evidence={"a": 5}, curves={"a": {"counts": [2, 5.21], "values": [0, 1]}}))
+    svg = str(tally(found.curves[0], found))
+    ring = re.search(r'class="mark" cx="([\d.]+)" cy="([\d.]+)"', svg)
+    assert re.search(r'<polyline points="([^"]+)"', svg)[1].split()[1] == f"{ring[1]},{ring[2]}"
+
+
 def test_a_flat_curve_and_a_single_number_can_be_drawn():
     flat = count(curves={"flat": {"counts": [1, 2], "values": [0.5, 0.5]}}, low=1, high=1, n_clusters=1)
     found = counting_of(flat)

@@ -31,7 +31,8 @@ def show_outcome(screen: Screen, outcome: Outcome) -> None:
     screen.show(_cluster_table(report))
     if run["cluster_count"] is not None:
         screen.line(run["cluster_count"]["message"])
-    screen.line(_levels_line(run["levels"]))
+    if len(run["levels"]) > 1:
+        screen.line(_levels_line(run["levels"]))
     if report.trust is not None and report.trust.whole is not None:
         screen.line(report.trust.sentences[0])
     screen.line(f"Start: {run['start']}. Evidence without labels: {_evidence(run)}.")
@@ -50,7 +51,8 @@ def show_outcome(screen: Screen, outcome: Outcome) -> None:
 def _levels_line(levels: Mapping[str, int]) -> str:
     """List the levels from coarse to fine, the fitted one marked."""
     counts = [f"[{count:,}]" if level == "0" else f"{count:,}" for level, count in levels.items()]
-    return f"Coarser and finer: {' < '.join(counts)} clusters; assign --level -1 or 1 gives the next ones."
+    near = " or ".join(level for level in ("-1", "1") if level in levels)
+    return f"Coarser and finer: {' < '.join(counts)} clusters; assign --level {near} gives the next ones."
 
 
 def show_bells(screen: Screen, outcome: Outcome) -> None:

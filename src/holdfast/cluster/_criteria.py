@@ -209,18 +209,25 @@ class Criteria:
 
     def mixture(self, grid: np.ndarray) -> Curve:
         """Components of a Dirichlet-process Gaussian mixture: one number, and what is near it."""
+        away = np.square((np.log(grid) - np.log(max(self._components, 2))) / _MIXTURE_WIDTH)
+        return Curve(grid, np.exp(-away / 2))
+
+    @cached_property
+    def _components(self) -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a mixture that nobody asked for
-            found = DirichletGMM(random_state=self._seed).fit(self.X).n_clusters_
-        away = np.square((np.log(grid) - np.log(max(found, 2))) / _MIXTURE_WIDTH)
-        return Curve(grid, np.exp(-away / 2))
+            return DirichletGMM(random_state=self._seed).fit(self.X).n_clusters_
 
     def look_like_one_cloud(self) -> bool:
         """Tell whether rows are no more clustered than one Gaussian cloud of the same covariance.
 
         They are if no cut survives losing rows unharmed, and if the graph is hardly more modular than that of
         the cloud, both cut at resolution 1 (modularity over its maximum, see :func:`evidence.structure`).
+        The graph of a single column is a chain, of the same modularity whatever hangs on it: there the
+        mixture tells.
         """
+        if self.X.shape[1] == 1:
+            return self._components == 1
         if max(self._survivals, default=1.0) >= _UNHARMED:
             return False
         mean, n = mean_row(self.X), len(self.X)

@@ -240,6 +240,7 @@ class DensityMLP(TrainedClusterer):
         some = _sample(X, sample_size(config.subsample, least, X.shape, self._usual_rows), seed)
         config = replace(config, subsample=None if some is None else len(some))
         rows = X if some is None else take_rows(X, some)
+        self._check_core(len(rows))
         mean = mean_row(rows)
         scale = check_spread(rows, config, mean)
         seen = DensityRows(rows, mean, scale, seed)
@@ -262,9 +263,14 @@ class DensityMLP(TrainedClusterer):
         self._warn_of_little(merge)
 
     def _sweep(self, seed: int) -> Sweep:
-        names = ("eps", "min_samples", "diffusion")
-        given = {name: None if getattr(self, name) == "auto" else getattr(self, name) for name in names}
-        return Sweep(self.density, given["eps"], given["min_samples"], given["diffusion"], seed)
+        eps = None if self.eps == "auto" else float(self.eps)  # NumPy's numbers do not go everywhere
+        least = None if self.min_samples == "auto" else int(self.min_samples)
+        steps = None if self.diffusion == "auto" else int(self.diffusion)
+        return Sweep(self.density, eps, least, steps, seed)
+
+    def _check_core(self, n_rows: int) -> None:
+        if self.min_samples != "auto" and self.min_samples > n_rows:
+            raise InputError(f"min_samples={self.min_samples} is more than the {n_rows} rows; lower it.")
 
     def _chosen(self, seen: DensityRows, cuts: list[Cut], wanted: int | None) -> Merge:
         """Pick the clusters to be learnt."""
@@ -320,8 +326,8 @@ class DensityMLP(TrainedClusterer):
         """Say what the user should know of the clusters found, or not found."""
         name = type(self).__name__
         if merge.is_stand_in:
-            text = f"no cut of the density tells {merge.count} clusters apart, so {name} learnt communities"
-            remedy = "of the neighbour graph; ask for fewer clusters"
+            text = f"no cut of the density tells {self.n_clusters} clusters apart, so {name} learnt"
+            remedy = f"{merge.count} communities of the neighbour graph; ask for fewer clusters"
             warnings.warn(f"{text} {remedy}.", HoldfastWarning, stacklevel=4)
         elif merge.count == 1 and self.n_clusters == "auto":
             remedy = "lower eps" if self.eps != "auto" else "give n_clusters if you know that there are more"

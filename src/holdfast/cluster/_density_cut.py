@@ -337,10 +337,9 @@ def _merges(seen: DensityRows, cut: Cut) -> Iterator[Merge]:
     links = _links(seen.graph[inside][:, inside], groups) / total
     sizes = np.bincount(groups)
     for owner in linkage_path(closeness_graph(seen.neighbours)[inside][:, inside], groups):
-        member = np.eye(int(owner.max()) + 1)[owner]
-        joined = member.T @ links @ member
-        chance = float(np.square(joined.sum(axis=1)).sum())
-        yield Merge(cut, owner, _score(float(np.trace(joined)), chance, sizes @ member))
+        within = float(links[owner[:, None] == owner].sum())
+        chance = float(np.square(np.bincount(owner, weights=links.sum(axis=1))).sum())
+        yield Merge(cut, owner, _score(within, chance, np.bincount(owner, weights=sizes)))
 
 
 def _links(graph: sparse.csr_matrix, groups: np.ndarray) -> np.ndarray:

@@ -31,7 +31,8 @@ _WEIGHTS = {
     "separation": 0.5,
 }
 """Of each curve in their sum, the logarithm of a likelihood; found on 48 collections and parts of some."""
-_SEEN_COLUMNS, _SEEN_WEIGHT = 3, 6.0  # of the mixture where one can see that groups are Gaussian
+_SEEN_COLUMNS = 3  # up to here groups can be seen to be Gaussian or not, and graphs are chains and nets:
+_SEEN_WEIGHT, _OTHERS = 6.0, 0.1  # the mixture's weight there, and what is left of the others'
 _TAIL = 0.1  # of the likelihood, left out at either end of the interval
 _STEP = 0.05  # of the counts looked at, in their logarithm
 _ROWS_A_CLUSTER = 6
@@ -56,8 +57,9 @@ def estimate_n_clusters(X: Any, *, random_state: Any = None) -> ClusterCount:
     ``mixture``
         Components of a Dirichlet-process Gaussian mixture, as in :class:`DirichletGMM`.
 
-    They are summed, as logarithms of likelihoods, with weights that were fixed on collections of several
-    kinds; the answer is the maximum, the interval leaves out a tenth of the likelihood at either end. Rows
+    They are summed, as logarithms of likelihoods, with weights that were fixed on collections whose number of
+    classes was known; rows of up to three columns are left to the mixture, nearly. The answer is the maximum,
+    the interval leaves out a tenth of the likelihood at either end. Rows
     that are no more clustered than one Gaussian cloud are one cluster. Classes that people name need not be
     clusters: overlapping ones are found as one, and several views of one object as many.
     ``predict(X, level=...)`` of every estimator gives coarser and finer answers.
@@ -101,8 +103,14 @@ def estimate_n_clusters(X: Any, *, random_state: Any = None) -> ClusterCount:
             "stability": criteria.stability(),
             "separation": criteria.separation(),
         }
-        weights = _WEIGHTS | ({"mixture": _SEEN_WEIGHT} if rows.shape[1] <= _SEEN_COLUMNS else {})
+        weights = _weights(rows.shape[1])
         return _combined(curves, weights, grid, is_one_cloud=criteria.look_like_one_cloud())
+
+
+def _weights(n_columns: int) -> dict[str, float]:
+    if n_columns > _SEEN_COLUMNS:
+        return _WEIGHTS
+    return {name: _OTHERS * weight for name, weight in _WEIGHTS.items()} | {"mixture": _SEEN_WEIGHT}
 
 
 def _too_little(n_rows: int, *, are_equal: bool) -> ClusterCount:

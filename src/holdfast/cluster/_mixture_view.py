@@ -21,6 +21,7 @@ from holdfast.training.batches import Rows, map_blocks
 __all__ = ["calibrate", "covariances_of", "drawn_rows", "restored", "view_of"]
 
 _SAMPLE = 5_000  # rows that tell the directions, and how sure the answers are
+_EMPTY = 1e-5  # of the widest direction's spread: what is narrower is rounding, and no direction
 _LONGEST = 1e18  # squares of longer rows are beyond single precision
 
 
@@ -63,8 +64,19 @@ def view_of(
         raise InputError(f"rows are up to {scale:.0e} large, beyond single precision; divide X by that.")
     prepare = Preparation(torch.from_numpy(mean), scale, "cosine")
     sample = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:_SAMPLE].sort().values
-    prepare.directions = principal_directions(prepare(on_cpu[sample]), n_directions)
+    prepare.directions = _filled(prepare(on_cpu[sample]), n_directions)
     return prepare, map_blocks(prepare, on_cpu)
+
+
+def _filled(sample: Tensor, n_directions: int) -> Tensor:
+    """Find the leading directions of rows (s, d), without those in which all of them lie in one place.
+
+    The mixture makes all directions equally wide: of one that only rounding fills it would make as much as of
+    the first.
+    """
+    directions = principal_directions(sample, n_directions)
+    spread = (sample.double() @ directions.double().T).std(0, correction=0)
+    return directions[spread > _EMPTY * spread.max()]
 
 
 def restored(weights: dict[str, Tensor], kind: Covariance, n_features: int) -> MixtureClusterer:

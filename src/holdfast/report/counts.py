@@ -147,10 +147,13 @@ def tally(criterion: Criterion, counting: Counting) -> Markup:
     parts.append(f'<line class="answer" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{floor}"/>')
     trail = " ".join(f"{x_of(x):.1f},{y_of(y):.1f}" for x, y in criterion.curve)
     parts.append(f'<polyline points="{trail}"/>')
-    near = [point for point in criterion.curve if point[0] == criterion.pick]
-    parts += (f'<circle class="mark" cx="{x_of(x):.1f}" cy="{y_of(y):.1f}" r="5"/>' for x, y in near[:1])
-    for tick in count_ticks(min(xs), max(xs), most=5):
-        parts.append(f'<text class="x" x="{x_of(tick):.1f}" y="{floor + 17}">{tick:,}</text>')
+    if (pick := criterion.pick) is not None:  # a rounded number, where the curve is of any
+        x, y = min(criterion.curve, key=lambda point: abs(point[0] - pick))
+        parts.append(f'<circle class="mark" cx="{x_of(x):.1f}" cy="{y_of(y):.1f}" r="5"/>')
+    parts += (
+        f'<text class="x" x="{x_of(tick):.1f}" y="{floor + 17}">{tick:,}</text>'
+        for tick in count_ticks(min(xs), max(xs), most=5)
+    )
     label = f"{criterion.name} by number of clusters, between {min(xs):g} and {max(xs):g}"
     return svg(width, 170, label, parts, css="plot curve tally")
 
