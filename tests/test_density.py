@@ -153,6 +153,13 @@ def test_the_temperature_is_the_one_of_least_surprise():
     assert fitted_temperature(3 * logits, labels[:, 0]) == pytest.approx(1.5, rel=0.03)
 
 
+def test_rows_that_are_all_right_do_not_make_every_row_certain():
+    logits = 10 * torch.eye(3).repeat(16, 1)
+    temperature = fitted_temperature(logits, torch.arange(3).repeat(16))
+    sure = torch.softmax(logits / temperature, 1).amax(1)
+    torch.testing.assert_close(sure, torch.full((48,), 1 - 1 / 50), atol=1e-4, rtol=0)
+
+
 def test_every_cluster_is_held_back_in_part():
     labels = np.repeat([-1, 0, 1, 2], [50, 100, 20, 3])
     taught, held_back = _split(labels, torch.Generator().manual_seed(0))

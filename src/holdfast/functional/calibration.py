@@ -18,7 +18,9 @@ def fitted_temperature(logits: Tensor, labels: Tensor, *, steps: int = 40) -> fl
 
     .. math:: T^* = \arg\min_T \; -\frac{1}{n} \sum_i \log \mathrm{softmax}(l_i / T)_{y_i}
 
-    The loss has one minimum in :math:`1 / T`; a golden-section search on a log scale finds it.
+    The loss has one minimum in :math:`1 / T`; a golden-section search on a log scale finds it. Where all rows
+    are right it is at no temperature at all, and every later row would be certain: then the aim is
+    :math:`1 - 1 / (n + 2)` for the answer, and the rest for the others alike [2]_.
 
     Parameters
     ----------
@@ -32,17 +34,21 @@ def fitted_temperature(logits: Tensor, labels: Tensor, *, steps: int = 40) -> fl
     Returns
     -------
     float
-        Between 0.05 and 20; an end of it where all rows are right, or hopeless.
+        Between 0.05 and 20.
 
     References
     ----------
     .. [1] Guo, Pleiss, Sun and Weinberger, "On calibration of modern neural networks", ICML 2017.
+    .. [2] Platt, "Probabilistic outputs for support vector machines", 1999.
     """
     exact = logits.double()
+    n, k = exact.shape
+    all_right = bool((exact.argmax(1) == labels).all())
+    smoothing = k / max(k - 1, 1) / (n + 2) if all_right else 0.0  # torch gives the answer its share back
     low, high = math.log(_LOWEST), math.log(_HIGHEST)
 
     def surprise(place: float) -> float:
-        return float(cross_entropy(exact / math.exp(place), labels))
+        return float(cross_entropy(exact / math.exp(place), labels, label_smoothing=smoothing))
 
     for _ in range(steps):
         left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
