@@ -127,7 +127,10 @@ OPTIONS = {
     ("--n-clusters", "many"): "--n-clusters must be auto or a whole number of at least 2, not 'many'.",
     ("--n-clusters", "1"): "--n-clusters must be auto or a whole number of at least 2, not '1'.",
     ("--n-clusters", "-3"): "--n-clusters must be auto or a whole number of at least 2, not '-3'.",
-    ("--method", "magic"): "method must be one of 'consensus', 'dec', 'density', 'idec', not 'magic'.",
+    (
+        "--method",
+        "magic",
+    ): "method must be one of 'consensus', 'dec', 'idec', 'dirichlet', 'density', not 'magic'.",
     ("--init", "magic"): "init must be one of 'auto', 'kmeans', 'graph', not 'magic'.",
     ("--init", "kmeans"): (
         "--init is for the methods dec and idec, not for consensus: leave it out, or choose --method dec."

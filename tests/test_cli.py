@@ -103,9 +103,19 @@ def test_the_first_example_of_the_readme_runs(tmp_path):
     ]
 
 
+def test_the_example_of_an_unknown_number_runs(tmp_path):
+    first, second = examples_of_the_readme()[:2]
+    checks = (
+        "\nassert count.low <= 10 <= count.high\nassert model.levels_ == {-2: 2, -1: 5, 0: 10, 1: 20, 2: 40}"
+    )
+    subprocess.run([sys.executable, "-c", first + second + checks], check=True, env=ENVIRONMENT, cwd=tmp_path)
+
+
 def test_the_tracking_example_of_the_readme_runs(tmp_path):
     pytest.importorskip("tensorboard", reason="tensorboard is not installed; it comes with the extra 'track'")
-    watch, topics = examples_of_the_readme()[1].split("\n\n")
+    watch, topics = next(example for example in examples_of_the_readme() if "BERTopic" in example).split(
+        "\n\n"
+    )
     assert "BERTopic(" in topics  # tests/test_bertopic.py runs the real library
     prelude = (
         "import holdfast as hf\nfrom sklearn.datasets import load_digits\n"

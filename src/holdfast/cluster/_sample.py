@@ -48,7 +48,7 @@ def content_order(X: np.ndarray, seed: int) -> np.ndarray:
     Parameters
     ----------
     X : ndarray or memmap of shape (n, d)
-        Equal rows keep their order among themselves.
+        Copies of one row are spread over the order; which copy comes first is told by their own order.
     seed : int
         Another seed is another hash.
 
@@ -67,7 +67,24 @@ def content_order(X: np.ndarray, seed: int) -> np.ndarray:
         hashes[start : start + len(block)] = words.sum(axis=1, dtype=np.uint64)
         start += len(block)
         release(X)
-    # Sums of products are least even in their low bits; these steps are those of splitmix64.
+    hashes = _mixed(hashes)
+    order = np.argsort(hashes, kind="stable")
+    rank = _rank_among_equals(hashes[order])
+    if not rank.any():
+        return order
+    apart = np.where(rank > 0, _mixed(hashes[order] + rank.astype(np.uint64)), hashes[order])
+    return order[np.argsort(apart, kind="stable")]
+
+
+def _mixed(hashes: np.ndarray) -> np.ndarray:
+    """Spread hashes over all bits, as splitmix64 does: sums of products are least even in their low ones."""
     hashes = (hashes ^ (hashes >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     hashes = (hashes ^ (hashes >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.argsort(hashes ^ (hashes >> np.uint64(31)), kind="stable")
+    return np.asarray(hashes ^ (hashes >> np.uint64(31)))
+
+
+def _rank_among_equals(ascending: np.ndarray) -> np.ndarray:
+    """Count equal values of a sorted array (n,) from 0: copies of a row are drawn one by one."""
+    places = np.arange(len(ascending))
+    is_first = np.concatenate([[True], ascending[1:] != ascending[:-1]])
+    return np.asarray(places - np.maximum.accumulate(np.where(is_first, places, 0)))
