@@ -105,6 +105,11 @@ def test_one_cloud_is_said_to_be_one(d):
     assert count.message.startswith("These rows look like one cloud, without clusters")
 
 
+def test_overlapping_blobs_in_two_columns_are_no_cloud():
+    X, _ = make_blobs(1_000, centers=3, random_state=0)
+    assert hf.estimate_n_clusters(X, random_state=0).n_clusters == 3
+
+
 def test_two_far_clusters_are_no_cloud():
     assert hf.estimate_n_clusters(blobs(2, spread=0.1), random_state=0).n_clusters == 2
 

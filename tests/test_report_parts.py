@@ -264,6 +264,15 @@ def test_evidence_is_in_the_order_of_events():
     assert places[1] < places[0] < places[2]
 
 
+def test_evidence_that_is_all_but_equal_can_be_drawn():
+    found = [
+        Evidence(name=f"start {i}", value=1.4301 + i * 1e-15, role="start") for i in range(3)
+    ]  # 500 binary columns gave such values, and rounding made one tick of all
+    places = [float(part.split('"')[0]) for part in str(plots.levels(found)).split('<circle cx="')[1:]]
+    assert len(set(places)) == 1
+    assert all(math.isfinite(place) for place in places)
+
+
 def test_a_curve_is_drawn_in_pieces_around_its_gaps():
     values = [1.0, 2.0, None, 3.0, 2.0]
     (curve,) = curves_of([{"epoch": i, "loss": v} for i, v in enumerate(values)])

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import sparse
 
 from holdfast.cluster._density_cut import DensityRows, Sweep, choose, cut_density
-from holdfast.cluster._dirichlet import DirichletGMM
+from holdfast.cluster._dirichlet import SEEN_COLUMNS, DirichletGMM
 from holdfast.cluster._start import leading
 from holdfast.cluster._views import GraphView, centred_view
 from holdfast.evidence import structure
@@ -223,10 +223,10 @@ class Criteria:
 
         They are if no cut survives losing rows unharmed, and if the graph is hardly more modular than that of
         the cloud, both cut at resolution 1 (modularity over its maximum, see :func:`evidence.structure`).
-        The graph of a single column is a chain, of the same modularity whatever hangs on it: there the
-        mixture tells.
+        The graphs of few columns are chains and nets, of the same modularity whatever hangs on them: there
+        the mixture tells.
         """
-        if self.X.shape[1] == 1:
+        if self.X.shape[1] <= SEEN_COLUMNS:
             return self._components == 1
         if max(self._survivals, default=1.0) >= _UNHARMED:
             return False

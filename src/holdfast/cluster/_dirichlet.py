@@ -36,10 +36,12 @@ from holdfast.nn.mixture import MixtureClusterer, StickBreaking
 from holdfast.training.batches import Rows, map_blocks, resolve_device
 from holdfast.training.threads import within_cpus
 
-__all__ = ["DirichletGMM"]
+__all__ = ["SEEN_COLUMNS", "DirichletGMM"]
+
+SEEN_COLUMNS = 3
+"""Up to here groups can be seen to be Gaussian or not."""
 
 _USUAL_ROWS = 20_000  # more say little more about a density
-_SEEN_COLUMNS = 3  # up to here groups can be seen to be Gaussian or not
 _START = "k-means++"
 _UNSETTLED = "DirichletGMM stopped before the mixture had settled; give more rows or fewer components."
 
@@ -195,7 +197,7 @@ class DirichletGMM(BaseClusterer):
         rows = training_rows(X, sample_size(self.subsample, wanted or 1, X.shape, _USUAL_ROWS), seed)
         prepare, z = view_of(rows, self._directions(), seed, is_sample=len(rows) < len(X))
         seen = standardise(z, config.kind)
-        self.criterion_ = _resolved(self.criterion, "bic" if X.shape[1] <= _SEEN_COLUMNS else "mdl")
+        self.criterion_ = _resolved(self.criterion, "bic" if X.shape[1] <= SEEN_COLUMNS else "mdl")
         seeds = range(seed, seed + self.n_init)
         runs = [fit_mixture(seen, config, self.criterion_, wanted, some, device) for some in seeds]
         best = min(runs, key=lambda run: run.value)

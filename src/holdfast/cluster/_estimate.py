@@ -12,6 +12,7 @@ from sklearn.utils import check_array
 from holdfast.cluster._base import as_rows
 from holdfast.cluster._count import ClusterCount
 from holdfast.cluster._criteria import Criteria, Curve
+from holdfast.cluster._dirichlet import SEEN_COLUMNS
 from holdfast.cluster._sample import content_order
 from holdfast.cluster._trained import drawn_seed
 from holdfast.functional.geometry import mean_row, root_mean_square
@@ -31,8 +32,7 @@ _WEIGHTS = {
     "separation": 0.5,
 }
 """Of each curve in their sum, the logarithm of a likelihood; found on 48 collections and parts of some."""
-_SEEN_COLUMNS = 3  # up to here groups can be seen to be Gaussian or not, and graphs are chains and nets:
-_SEEN_WEIGHT, _OTHERS = 6.0, 0.1  # the mixture's weight there, and what is left of the others'
+_SEEN_WEIGHT, _OTHERS = 6.0, 0.1  # where graphs are chains and nets: of the mixture, and left of the others
 _TAIL = 0.1  # of the likelihood, left out at either end of the interval
 _STEP = 0.05  # of the counts looked at, in their logarithm
 _ROWS_A_CLUSTER = 6
@@ -108,7 +108,7 @@ def estimate_n_clusters(X: Any, *, random_state: Any = None) -> ClusterCount:
 
 
 def _weights(n_columns: int) -> dict[str, float]:
-    if n_columns > _SEEN_COLUMNS:
+    if n_columns > SEEN_COLUMNS:
         return _WEIGHTS
     return {name: _OTHERS * weight for name, weight in _WEIGHTS.items()} | {"mixture": _SEEN_WEIGHT}
 

@@ -36,6 +36,7 @@ Scale = Callable[[float], float]
 Place = tuple[float, float]
 
 _ROUNDS, _PAIRS = 60, 20_000_000  # of pushing names apart: with 2,000 of them, a round takes half a second
+_EQUAL = 1e-6  # values that differ by less are drawn as equal
 _LEFT, _RIGHT, _TOP, _BOTTOM = 54, 8, 12, 26  # margins of an axis plot
 
 
@@ -195,7 +196,8 @@ def levels(evidence: Sequence[Evidence]) -> Markup:
     """Draw scores as points on one scale, which need not begin at zero: they are close to each other."""
     width, pitch, left, right = 560, 34, 150, 70
     values = [item.value for item in evidence]
-    pad = 0.12 * (max(values) - min(values)) or 0.05 * (abs(values[0]) or 1)
+    spread, size = max(values) - min(values), max(abs(value) for value in values) or 1.0
+    pad = 0.12 * spread if spread > _EQUAL * size else 0.05 * size
     ticks = round_ticks(min(values) - pad, max(values) + pad, 3)
     height, span = pitch * len(evidence) + _BOTTOM, ticks[-1] - ticks[0]
 
