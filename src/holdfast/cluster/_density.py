@@ -61,7 +61,7 @@ class DensityMLP(TrainedClusterer):
     85 % of each cluster and stops when the other 15 % gain nothing more; on these its probabilities are
     calibrated [2]_. True labels are never seen.
 
-    It is made for embeddings. Clean groups of a few columns are cut in pieces, and a cloud without clusters is
+    It is made for embeddings. Clean groups of few columns are cut in pieces, and a cloud without clusters is
     too: where that is possible, :class:`DirichletGMM` and :func:`estimate_n_clusters` tell better.
 
     Parameters
