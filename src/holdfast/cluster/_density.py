@@ -59,10 +59,8 @@ class DensityMLP(TrainedClusterer):
 
     The MLP, a rotation with a hidden layer beside it and centres compared by cosine, learns the labels from
     85 % of each cluster and stops when the other 15 % gain nothing more; on these its probabilities are
-    calibrated [2]_. True labels are never seen.
-
-    It is made for embeddings. Clean groups of few columns are cut in pieces, and a cloud without clusters is
-    too: where that is possible, :class:`DirichletGMM` and :func:`estimate_n_clusters` tell better.
+    calibrated [2]_. True labels are never seen. It is for
+    embeddings: clean groups of few columns, and clouds without clusters, are cut in pieces.
 
     Parameters
     ----------
