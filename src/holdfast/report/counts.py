@@ -10,6 +10,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from holdfast._wording import count
+from holdfast.report.history import finite_number
 from holdfast.report.plots import round_ticks, svg
 
 __all__ = ["Counting", "Criterion", "count_ticks", "counting_of", "picks", "tally"]
@@ -206,7 +207,7 @@ def _pick(said: Any) -> float | None:
     """Return the number that a criterion picks, in whatever form it says so."""
     if isinstance(said, Mapping):
         said = next((said[name] for name in _PICKS if name in said), None)
-    return _number(said)
+    return finite_number(said)
 
 
 def _curve(said: Any) -> tuple[tuple[float, float], ...]:
@@ -214,19 +215,9 @@ def _curve(said: Any) -> tuple[tuple[float, float], ...]:
     if not isinstance(said, Mapping):
         return ()
     counts, values = (_listed(said.get(name)) for name in ("counts", "values"))
-    pairs = [(_number(n), _number(value)) for n, value in zip(counts, values, strict=False)]
+    pairs = [(finite_number(n), finite_number(value)) for n, value in zip(counts, values, strict=False)]
     return tuple(sorted((n, value) for n, value in pairs if n is not None and n >= 1 and value is not None))
 
 
 def _listed(values: Any) -> Sequence[Any]:
     return list(values) if isinstance(values, Iterable) and not isinstance(values, str) else []
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool | str | bytes) or value is None:
-        return None
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if math.isfinite(number) else None

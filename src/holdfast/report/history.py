@@ -8,7 +8,7 @@ from typing import Any
 
 from holdfast.report.tree import Curve
 
-__all__ = ["curves_of", "remarks_of"]
+__all__ = ["curves_of", "finite_number", "remarks_of"]
 
 _TITLES = {
     "loss": "Loss, all terms",
@@ -67,7 +67,7 @@ def _entries(history: Iterable[Mapping[str, Any]] | None) -> list[Mapping[str, A
 
 
 def _epoch_of(entry: Mapping[str, Any], position: int) -> float:
-    epoch = _number(entry.get("epoch"))
+    epoch = finite_number(entry.get("epoch"))
     return float(position) if epoch is None else epoch
 
 
@@ -78,7 +78,7 @@ def _is_worth_drawing(curve: Curve) -> bool:
 
 def _curve(key: str, epochs: list[Mapping[str, Any]], returned: float | None) -> Curve:
     at = tuple(_epoch_of(entry, i) for i, entry in enumerate(epochs))
-    values = tuple(_number(entry.get(key)) for entry in epochs)
+    values = tuple(finite_number(entry.get(key)) for entry in epochs)
     title = _TITLES.get(key, str(key).replace("_", " ").capitalize())
     mark = (
         values.index(returned) if key == "evidence" and returned in values and returned is not None else None
@@ -86,7 +86,8 @@ def _curve(key: str, epochs: list[Mapping[str, Any]], returned: float | None) ->
     return Curve(str(key), title, at, values, key in _SHARES, mark)
 
 
-def _number(value: Any) -> float | None:
+def finite_number(value: Any) -> float | None:
+    """Return a value as a number; None for what is none, or not finite."""
     if isinstance(value, bool | str | bytes) or value is None:
         return None
     try:
