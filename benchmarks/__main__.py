@@ -3,8 +3,8 @@
 from benchmarks import cost, quality
 from benchmarks.datasets import PIXELS
 from benchmarks.machine import describe
-from benchmarks.tables import quality_tables
+from benchmarks.tables import quality_tables, read_records
 
 quality.run(None, list(quality.METHODS), range(5))
 cost.run([name for name in quality.METHODS if name != "published"])
-print(describe(), quality_tables(quality.read(), PIXELS), cost.table(), sep="\n\n")
+print(describe(), quality_tables(read_records(quality.RESULTS), PIXELS), cost.table(), sep="\n\n")

@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks.datasets import Dataset, datasets
 from benchmarks.machine import describe
-from benchmarks.tables import markdown
+from benchmarks.tables import markdown, read_records
 from holdfast import ConsensusClustering
 from holdfast._choices import MEMBER_KINDS
 from holdfast.cluster._members import Member
@@ -59,12 +59,8 @@ def measure(data: Dataset, seed: int) -> dict:
     return {"set": data.name, "seed": seed, "kinds": list(MEMBER_KINDS), "acc": scores}
 
 
-def read() -> list[dict]:
-    return [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
-
-
 def table() -> str:
-    records = read()
+    records = read_records(RESULTS)
     names = list(dict.fromkeys(record["set"] for record in records))
     rows = []
     for title in records[0]["acc"]:
@@ -82,7 +78,7 @@ def main() -> None:
     if arguments.what == "table":
         print(describe(), table(), sep="\n\n")
         return
-    done = {(record["set"], record["seed"]) for record in read()}
+    done = {(record["set"], record["seed"]) for record in read_records(RESULTS)}
     for data in datasets(arguments.sets):
         for seed in range(arguments.seeds):
             if (data.name, seed) not in done:

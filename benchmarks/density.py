@@ -25,7 +25,7 @@ import holdfast as hf
 from benchmarks.datasets import Dataset, datasets
 from benchmarks.machine import PeakMemory, describe
 from benchmarks.synthetic import embedding_like
-from benchmarks.tables import markdown
+from benchmarks.tables import markdown, read_records
 from holdfast.cluster._rivals import Asked, rival
 from holdfast.metrics import ari, clustering_accuracy, nmi
 
@@ -88,7 +88,7 @@ METHODS: dict[str, Callable[[Dataset, int], dict]] = {
 
 
 def run(names: list[str] | None, methods: list[str], seeds: range) -> None:
-    done = {(r["set"], r["method"], r["seed"]) for r in read()}
+    done = {(r["set"], r["method"], r["seed"]) for r in read_records(RESULTS)}
     for data in datasets(names):
         for method in methods:
             for seed in seeds if method != "knee" else range(1):
@@ -121,10 +121,6 @@ def scale(n: int, density: str) -> dict:
     }  # fmt: skip
 
 
-def read() -> list[dict]:
-    return [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
-
-
 def append(record: dict) -> None:
     RESULTS.parent.mkdir(exist_ok=True)
     with RESULTS.open("a") as file:
@@ -132,7 +128,7 @@ def append(record: dict) -> None:
 
 
 def tables() -> str:
-    records = read()
+    records = read_records(RESULTS)
     made_up = [r for r in records if "peak_mb" in r]
     real = [r for r in records if "peak_mb" not in r]
     return "\n\n".join([describe(), _quality(real), _cost(made_up)])

@@ -38,6 +38,7 @@ from sklearn.mixture import BayesianGaussianMixture, GaussianMixture
 import holdfast as hf
 from benchmarks.machine import describe
 from benchmarks.mixture_tables import mixture_tables
+from benchmarks.tables import read_records
 from holdfast.metrics import ari
 
 RESULTS = Path(__file__).parent / "results" / "mixture.jsonl"
@@ -170,7 +171,9 @@ def run(methods: list[str], n_draws: int) -> None:
         print(method, "is not to be had in this environment", flush=True)
     methods = [method for method in methods if METHODS[method].is_there]
     for seed, start, method in order(methods, n_draws):
-        if any((r["method"], r["data_seed"], r["start"]) == (method, seed, start) for r in read()):
+        if any(
+            (r["method"], r["data_seed"], r["start"]) == (method, seed, start) for r in read_records(RESULTS)
+        ):
             continue
         record = measure(method, seed, start)
         with RESULTS.open("a") as file:
@@ -263,12 +266,6 @@ def moments(mixture: Mixture, some: np.ndarray) -> tuple[float, float, float]:
     return float(total), float(mean), float(np.sqrt(share @ (scales**2 + (means - mean) ** 2)))
 
 
-def read() -> list[dict]:
-    if not RESULTS.exists():
-        return []
-    return [json.loads(line) for line in RESULTS.read_text().splitlines()]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=["run", "table"])
@@ -278,7 +275,11 @@ def main() -> None:
     if arguments.what == "run":
         run(arguments.methods, arguments.draws)
     else:
-        print(describe(), mixture_tables([r for r in read() if r["method"] in arguments.methods]), sep="\n\n")
+        print(
+            describe(),
+            mixture_tables([r for r in read_records(RESULTS) if r["method"] in arguments.methods]),
+            sep="\n\n",
+        )
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ from benchmarks.datasets import Dataset, datasets
 from benchmarks.machine import PeakMemory, describe
 from benchmarks.quality import neighbours_of, run_kmeans
 from benchmarks.synthetic import embedding_like
-from benchmarks.tables import markdown
+from benchmarks.tables import markdown, read_records
 from holdfast.cluster._rivals import Asked, rival
 from holdfast.evidence import evidence
 from holdfast.functional.geometry import LIFT_UP_TO
@@ -156,7 +156,9 @@ def run(names: list[str] | None, methods: list[str], n_seeds: int) -> None:
 
 
 def is_done(name: str, method: str, seed: int) -> bool:
-    found = [record for record in read() if (record["set"], record["method"]) == (name, method)]
+    found = [
+        record for record in read_records(RESULTS) if (record["set"], record["method"]) == (name, method)
+    ]
     return any(record["seed"] == seed or record["seconds"] > SLOW for record in found)
 
 
@@ -203,12 +205,6 @@ def cpu_seconds() -> float:
     """Seconds of all threads of this process, and of the processes that it started and that have ended."""
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.process_time() + children.ru_utime + children.ru_stime
-
-
-def read() -> list[dict]:
-    if not RESULTS.exists():
-        return []
-    return [json.loads(line) for line in RESULTS.read_text().splitlines()]
 
 
 def tables(records: list[dict], methods: list[str]) -> str:
@@ -270,7 +266,7 @@ def main() -> None:
     if arguments.what == "run":
         run(arguments.sets, arguments.methods, arguments.seeds)
     else:
-        chosen = [r for r in read() if arguments.sets is None or r["set"] in arguments.sets]
+        chosen = [r for r in read_records(RESULTS) if arguments.sets is None or r["set"] in arguments.sets]
         print(describe(), tables(chosen, arguments.methods), sep="\n\n")
 
 

@@ -21,6 +21,7 @@ import numpy as np
 import holdfast as hf
 from benchmarks.datasets import PIXELS, Dataset, datasets
 from benchmarks.machine import PeakMemory, describe
+from benchmarks.tables import quality_tables, read_records
 from holdfast.cluster._start import find_neighbours
 from holdfast.evidence import evidence
 from holdfast.functional.geometry import mean_row, root_mean_square
@@ -93,7 +94,9 @@ def run(names: list[str] | None, methods: list[str], seeds: range) -> None:
         neighbours = neighbours_of(data)
         for method in methods:
             for seed in seeds:
-                if (data.name, method, seed) in {(r["set"], r["method"], r["seed"]) for r in read()}:
+                if (data.name, method, seed) in {
+                    (r["set"], r["method"], r["seed"]) for r in read_records(RESULTS)
+                }:
                     continue
                 record = measure(data, method, seed, neighbours)
                 took = f"{record.pop('seconds'):.1f} s"
@@ -120,12 +123,6 @@ def measure(data: Dataset, method: str, seed: int, neighbours: Neighbours) -> di
     }  # fmt: skip
 
 
-def read() -> list[dict]:
-    if not RESULTS.exists():
-        return []
-    return [json.loads(line) for line in RESULTS.read_text().splitlines()]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=["run", "table"])
@@ -136,9 +133,7 @@ def main() -> None:
     if arguments.what == "run":
         run(arguments.sets, arguments.methods, range(arguments.seeds))
     else:
-        from benchmarks.tables import quality_tables
-
-        print(describe(), quality_tables(read(), PIXELS), sep="\n\n")
+        print(describe(), quality_tables(read_records(RESULTS), PIXELS), sep="\n\n")
 
 
 if __name__ == "__main__":

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import numpy as np
 
@@ -15,6 +17,11 @@ _COLUMNS = {
     "dec_kmeans": "DEC, init=kmeans", "dec_graph": "DEC, init=graph", "dec_auto": "DEC, init=auto",
     "idec": "IDEC", "published": "DEC as published",
 }  # fmt: skip
+
+
+def read_records(path: Path) -> list[dict]:
+    """Read what a benchmark has measured so far: a JSON object a line."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def quality_tables(records: list[dict], pixels: Iterable[str]) -> str:

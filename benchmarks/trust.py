@@ -23,7 +23,7 @@ from sklearn.cluster import MiniBatchKMeans, SpectralClustering
 import holdfast as hf
 from benchmarks.datasets import Dataset, datasets
 from benchmarks.machine import describe
-from benchmarks.tables import markdown
+from benchmarks.tables import markdown, read_records
 from holdfast.cluster._rivals import Asked, measuring_neighbours, rival
 from holdfast.graph import communities_at, jaccard_graph, kmeans, unit_rows
 from holdfast.metrics import clustering_accuracy, purity
@@ -93,7 +93,7 @@ ESTIMATORS: dict[str, Estimator] = {
 def run(names: list[str] | None, estimators: list[str]) -> None:
     RESULTS.parent.mkdir(exist_ok=True)
     for data in datasets(names):
-        done = {(record["set"], record["estimator"]) for record in read()}
+        done = {(record["set"], record["estimator"]) for record in read_records(RESULTS)}
         for estimator in estimators:
             if (data.name, estimator) in done:
                 continue
@@ -128,12 +128,6 @@ def _purities(y: np.ndarray, labels: np.ndarray) -> np.ndarray:
     counts = np.zeros((labels.max() + 1, len(np.unique(y))))
     np.add.at(counts, (labels, np.unique(y, return_inverse=True)[1]), 1)
     return counts.max(axis=1) / np.maximum(counts.sum(axis=1), 1)
-
-
-def read() -> list[dict]:
-    if not RESULTS.exists():
-        return []
-    return [json.loads(line) for line in RESULTS.read_text().splitlines()]
 
 
 def table(records: list[dict]) -> str:
@@ -188,7 +182,7 @@ def main() -> None:
     if arguments.what == "run":
         run(arguments.sets, arguments.estimators)
     else:
-        print(describe(), table(read()), sep="\n\n")
+        print(describe(), table(read_records(RESULTS)), sep="\n\n")
 
 
 if __name__ == "__main__":

@@ -44,6 +44,7 @@ from benchmarks.derived import derived_sets
 from benchmarks.machine import describe
 from benchmarks.peers import cpu_seconds, directions, is_narrow, umap_rows
 from benchmarks.synthetic import embedding_like
+from benchmarks.tables import read_records
 from benchmarks.unknown_tables import unknown_tables
 from holdfast.graph import kmeans
 from holdfast.metrics import NOISE, score
@@ -203,7 +204,9 @@ def all_sets(names: list[str] | None) -> Iterator[Dataset]:
 
 
 def is_done(name: str, method: str, seed: int) -> bool:
-    found = [record for record in read() if (record["set"], record["method"]) == (name, method)]
+    found = [
+        record for record in read_records(RESULTS) if (record["set"], record["method"]) == (name, method)
+    ]
     return any(record["seed"] == seed or record["seconds"] > SLOW for record in found)
 
 
@@ -237,12 +240,6 @@ def warm_up(method: str, n: int, d: int) -> None:
         METHODS[method].run(Dataset(f"made up, {n} x {d}", X[:, :d].copy(), y), 0)
 
 
-def read() -> list[dict]:
-    if not RESULTS.exists():
-        return []
-    return [json.loads(line) for line in RESULTS.read_text().splitlines()]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=["run", "table"])
@@ -253,7 +250,7 @@ def main() -> None:
     if arguments.what == "run":
         run(arguments.sets, arguments.methods, arguments.seeds)
     else:
-        chosen = [r for r in read() if arguments.sets is None or r["set"] in arguments.sets]
+        chosen = [r for r in read_records(RESULTS) if arguments.sets is None or r["set"] in arguments.sets]
         print(describe(), unknown_tables([r for r in chosen if r["method"] in arguments.methods]), sep="\n\n")
 
 

@@ -77,6 +77,13 @@ def test_a_row_is_answered_alike_alone(model, families):
     )
 
 
+def test_known_clusters_are_regrouped_as_rows_are_predicted(model, families):
+    X, _ = families
+    for level in model.levels_:
+        found = model.regroup(X, model.labels_, level)
+        np.testing.assert_array_equal(found, model.predict(X, level=level))
+
+
 def test_abstention_stays_abstention(families):
     X = families[0] + 3 * np.random.default_rng(2).normal(size=families[0].shape).astype(np.float32)
     model = hf.ConsensusClustering(4, preset="fast", random_state=0).fit(X)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from holdfast.graph import Neighbours
+from holdfast.graph import Neighbours, weight_shares
 
 __all__ = [
     "ENTROPY_WEIGHT",
@@ -129,14 +129,8 @@ def structure(labels: np.ndarray, graph: sparse.csr_matrix, n_clusters: int) -> 
     """
     known = labels >= 0
     share = np.bincount(labels[known], minlength=n_clusters) / max(len(labels), 1)
-    degrees = np.diff(graph.indptr)
-    own, other = np.repeat(labels, degrees), labels[graph.indices]
-    total = float(graph.data.sum(dtype=np.float64))
-    if total == 0:
-        return Evidence(_BALANCE_WEIGHT * _entropy(share, n_clusters), 0.0, _entropy(share, n_clusters))
-    within = float(graph.data[(own == other) & (own >= 0)].sum(dtype=np.float64)) / total
-    weight = np.bincount(own[own >= 0], weights=graph.data[own >= 0], minlength=n_clusters) / total
-    chance, entropy = float(np.square(weight).sum()), _entropy(share, n_clusters)
+    within, chance = weight_shares(labels, graph)
+    entropy = _entropy(share, n_clusters)
     modularity = (within - chance) / (1 - chance) if chance < 1 else 0.0
     return Evidence(modularity + _BALANCE_WEIGHT * entropy, modularity, entropy)
 

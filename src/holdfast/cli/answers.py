@@ -90,7 +90,7 @@ def assign(
         model.set_params(min_confidence=min_confidence)  # a lower one than the fit's gives more answers
     table = AssignmentTable.predicted(model, collection.emb)
     if level != 0:
-        table = replace(table, cluster=model.predict(collection.emb.X, level=level))
+        table = replace(table, cluster=model.regroup(collection.emb.X, table.cluster, level))
     return table.abstaining_below(min_confidence or 0.0), collection
 
 

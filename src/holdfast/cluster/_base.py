@@ -24,6 +24,7 @@ from holdfast.training.threads import within_cpus
 
 __all__ = ["BaseClusterer", "as_rows", "canonical_order"]
 
+_MODULE = "module."
 _LEVEL_ROWS = 20_000  # that tell the parts of clusters
 
 _REMEDIES = {
@@ -211,17 +212,55 @@ class BaseClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
 
     def _answer_at(self, rows: np.ndarray, level: int) -> np.ndarray:
         """Cluster numbers (n,) of checked rows at a level of granularity."""
+        if level != 0:
+            self._known_levels().check(level)  # before the work
+        return self._regrouped(rows, self._answer(rows), level)
+
+    def regroup(self, X: Any, labels: np.ndarray, level: int) -> np.ndarray:
+        """Give rows whose clusters are known their numbers at a level, as :meth:`predict` would in more time.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+        labels : ndarray of shape (n,)
+            Their clusters as :meth:`predict` gives them at level 0.
+        level : int
+
+        Returns
+        -------
+        ndarray of shape (n,), int64
+
+        Raises
+        ------
+        ParameterError
+            If there is no such level.
+        """
+        return self._regrouped(self._check_rows(X, reset=False), labels, level)
+
+    def _regrouped(self, rows: np.ndarray, labels: np.ndarray, level: int) -> np.ndarray:
         if level == 0:
-            return self._answer(rows)
+            return labels
         levels = self._known_levels()
         levels.check(level)
-        labels = self._answer(rows)
         if level < 0:
             return levels.joined(labels, level)
         parts = _answered(
             self.module_, lambda x: levels.nearest_part(x, self.module_.score(x).argmax(1)), rows
         )
         return np.where(labels < 0, -1, levels.groups[level][parts])
+
+    def module_arrays(self) -> dict[str, np.ndarray]:
+        """Offer the state of the module as arrays by name."""
+        return {_MODULE + name: value.cpu().numpy() for name, value in self.module_.state_dict().items()}
+
+    @staticmethod
+    def module_weights(tensors: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
+        """Find the state of a module among arrays that :meth:`module_arrays` is part of."""
+        return {
+            name.removeprefix(_MODULE): torch.from_numpy(value)
+            for name, value in tensors.items()
+            if name.startswith(_MODULE)
+        }
 
     def levels_state(self) -> tuple[dict[str, np.ndarray], list[int]]:
         """Offer the levels for :func:`holdfast.save`; a model of an earlier release has none."""

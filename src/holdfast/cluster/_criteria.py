@@ -77,7 +77,7 @@ class Cut:
     resolution: float
     labels: np.ndarray
 
-    @property
+    @cached_property
     def count(self) -> int:
         """Communities that are no fragments."""
         sizes = np.bincount(self.labels)
@@ -216,7 +216,9 @@ class Criteria:
     def _components(self) -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a mixture that nobody asked for
-            return DirichletGMM(random_state=self._seed).fit(self.X).n_clusters_
+            mixture = DirichletGMM(random_state=self._seed)
+            mixture._fit_rows(self.X)  # what `fit` adds, checks and levels, is not asked for
+        return mixture.n_clusters_
 
     def look_like_one_cloud(self) -> bool:
         """Tell whether rows are no more clustered than one Gaussian cloud of the same covariance.

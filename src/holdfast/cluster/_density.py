@@ -29,7 +29,7 @@ from holdfast.cluster._density_cut import (
 from holdfast.cluster._density_learn import learn, learn_on, similarity
 from holdfast.cluster._module import DecConfig, build_module
 from holdfast.cluster._recipe import DecResult, check_spread
-from holdfast.cluster._sample import sample_size
+from holdfast.cluster._sample import drawn_numbers, sample_size
 from holdfast.cluster._trained import TrainedClusterer, check_enough, drawn_seed
 from holdfast.exceptions import HoldfastWarning, InputError, ParameterError
 from holdfast.functional.geometry import mean_row
@@ -378,7 +378,7 @@ def _sample(X: np.ndarray, size: int, seed: int) -> np.ndarray | None:
     """Draw the numbers of the rows that are fitted, ascending; None for all."""
     if size == len(X):
         return None
-    return np.sort(np.random.default_rng(seed).choice(len(X), size, replace=False))
+    return drawn_numbers(len(X), size, seed)
 
 
 def _counted(merges: list[Merge]) -> ClusterCount:

@@ -19,6 +19,7 @@ from holdfast.graph import (
     Neighbours,
     closeness_graph,
     communities_at,
+    community_links,
     density_tree,
     jaccard_graph,
     join_beyond_lists,
@@ -334,19 +335,12 @@ def _merges(seen: DensityRows, cut: Cut) -> Iterator[Merge]:
     spread = seen.spread(cut.labels)
     inside = spread >= 0
     groups, total = spread[inside], float(seen.graph.data.sum(dtype=np.float64)) or 1.0
-    links = _links(seen.graph[inside][:, inside], groups) / total
+    links = community_links(seen.graph[inside][:, inside], groups).toarray() / total
     sizes = np.bincount(groups)
     for owner in linkage_path(closeness_graph(seen.neighbours)[inside][:, inside], groups):
         within = float(links[owner[:, None] == owner].sum())
         chance = float(np.square(np.bincount(owner, weights=links.sum(axis=1))).sum())
         yield Merge(cut, owner, _score(within, chance, np.bincount(owner, weights=sizes)))
-
-
-def _links(graph: sparse.csr_matrix, groups: np.ndarray) -> np.ndarray:
-    """Sum the weights between every two groups (m, m)."""
-    n, count = len(groups), int(groups.max()) + 1
-    member = sparse.csr_matrix((np.ones(n), (np.arange(n), groups)), (n, count))
-    return np.asarray((member.T @ graph @ member).todense())
 
 
 def _score(within: float, chance: float, sizes: np.ndarray) -> float:

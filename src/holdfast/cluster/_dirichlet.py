@@ -335,7 +335,7 @@ class DirichletGMM(BaseClusterer):
 
     def get_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Offer the fitted state for :func:`holdfast.save`: arrays by name, and plain values."""
-        tensors = {f"module.{name}": value.cpu().numpy() for name, value in self.module_.state_dict().items()}
+        tensors = self.module_arrays()
         tensors |= {name.rstrip("_"): getattr(self, name) for name in self._array_state}
         tensors |= path_arrays(self.path_) if self.path_ is not None else {}
         values = {name: getattr(self, name) for name in self._plain_state}
@@ -352,15 +352,9 @@ class DirichletGMM(BaseClusterer):
             setattr(self, name, manifest["state"][name])
         for name in self._array_state:
             setattr(self, name, tensors[name.rstrip("_")])
-        weights = {
-            name.removeprefix("module."): torch.from_numpy(value)
-            for name, value in tensors.items()
-            if name.startswith("module.")
-        }
         self.n_features_in_ = int(manifest["n_features_in"])
-        self.module_ = restored(weights, self.covariance_type_, self.n_features_in_).to(
-            resolve_device(self.device)
-        )
+        module = restored(self.module_weights(tensors), self.covariance_type_, self.n_features_in_)
+        self.module_ = module.to(resolve_device(self.device))
         count = manifest["cluster_count"]
         self.cluster_count_ = ClusterCount(**count) if count else None
         self.bic_path_ = {int(k): value for k, value in manifest["bic_path"].items()}

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from holdfast.cluster._sample import refuse_equal_rows
 from holdfast.cluster._start import find_neighbours
 from holdfast.evidence import neighbourhood_size
 from holdfast.exceptions import InputError
@@ -52,11 +53,7 @@ def view_of(
     """
     mean = mean_row(rows)
     scale = root_mean_square(rows, mean)
-    if scale == 0:
-        which, remedy = "rows", "check how the embeddings were made"
-        if is_sample:
-            which, remedy = "rows of the sample", f"raise subsample, or {remedy}"
-        raise InputError(f"all {len(rows)} {which} are equal, so there is nothing to tell apart; {remedy}.")
+    refuse_equal_rows(len(rows), scale, is_sample=is_sample)
     on_cpu = Rows(rows, torch.device("cpu"))
     if rows.shape[1] <= LIFT_UP_TO:
         return AsTheyAre(), map_blocks(lambda x: x, on_cpu)

@@ -14,6 +14,7 @@ from scipy import sparse
 from torch import Tensor
 
 from holdfast.cluster._module import DecConfig, build_module
+from holdfast.cluster._sample import refuse_equal_rows
 from holdfast.cluster._stages import Corruption, Denoising, FollowStart, Joint, JointOptions
 from holdfast.cluster._start import (
     Judge,
@@ -157,11 +158,7 @@ def check_spread(X: np.ndarray, config: DecConfig, mean: np.ndarray | None = Non
     InputError
     """
     scale = root_mean_square(X, mean_row(X) if mean is None else mean)
-    if scale == 0:
-        rows, remedy = "rows", "check how the embeddings were made"
-        if config.subsample is not None:  # as a fit resolves it: rows were left out
-            rows, remedy = "rows of the sample", f"raise subsample, or {remedy}"
-        raise InputError(f"all {len(X)} {rows} are equal, so there is nothing to tell apart; {remedy}.")
+    refuse_equal_rows(len(X), scale, is_sample=config.subsample is not None)  # as a fit resolves it
     if not scale * math.sqrt(X.shape[1]) < _LONGEST:
         raise InputError(f"X has rows of a length beyond {_LONGEST:.0e}; divide all values by {scale:.0e}.")
     return scale

@@ -6,9 +6,17 @@ from typing import Literal
 
 import numpy as np
 
+from holdfast.exceptions import InputError
 from holdfast.io.mapped import release, row_blocks, take_rows
 
-__all__ = ["USUAL_ROWS", "content_order", "sample_size", "training_rows"]
+__all__ = [
+    "USUAL_ROWS",
+    "content_order",
+    "drawn_numbers",
+    "refuse_equal_rows",
+    "sample_size",
+    "training_rows",
+]
 
 USUAL_ROWS, _ROWS_A_CLUSTER = 50_000, 100
 _SAMPLE_BYTES, _LEAST_ROWS_A_CLUSTER = 1 << 31, 20  # of very wide rows fewer, but enough for every cluster
@@ -37,7 +45,25 @@ def training_rows(X: np.ndarray, size: int, seed: int) -> np.ndarray:
     n, d = X.shape
     if size == n:
         return X if X.dtype == np.float32 or 4 * n * d > _MOST_BYTES else take_rows(X, np.arange(n))
-    return take_rows(X, np.sort(np.random.default_rng(seed).choice(n, size, replace=False)))
+    return take_rows(X, drawn_numbers(n, size, seed))
+
+
+def drawn_numbers(n_rows: int, size: int, seed: int) -> np.ndarray:
+    """Draw `size` of `n_rows` row numbers at random, ascending."""
+    return np.sort(np.random.default_rng(seed).choice(n_rows, size, replace=False))
+
+
+def refuse_equal_rows(n_rows: int, scale: float, *, is_sample: bool) -> None:
+    """Refuse rows whose centred entries have a root mean square of zero: there is nothing to tell apart.
+
+    `is_sample` says that rows were left out.
+    """
+    if scale != 0:
+        return
+    rows, remedy = "rows", "check how the embeddings were made"
+    if is_sample:
+        rows, remedy = "rows of the sample", f"raise subsample, or {remedy}"
+    raise InputError(f"all {n_rows} {rows} are equal, so there is nothing to tell apart; {remedy}.")
 
 
 def content_order(X: np.ndarray, seed: int) -> np.ndarray:

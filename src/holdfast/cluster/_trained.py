@@ -81,7 +81,7 @@ class TrainedClusterer(BaseClusterer):
 
     def get_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Offer the fitted state for :func:`holdfast.save`: arrays by name, and plain values."""
-        tensors = {f"module.{name}": value.cpu().numpy() for name, value in self.module_.state_dict().items()}
+        tensors = self.module_arrays()
         tensors |= {name.rstrip("_"): getattr(self, name) for name in self._array_state}
         values = {name: getattr(self, name) for name in self._plain_state}
         count = asdict(self.cluster_count_) if self.cluster_count_ else None
@@ -89,12 +89,7 @@ class TrainedClusterer(BaseClusterer):
 
     def set_state(self, tensors: dict[str, np.ndarray], manifest: dict[str, Any]) -> None:
         """Take the state that :meth:`get_state` offered; for :func:`holdfast.load`."""
-        prefix = "module."
-        weights = {
-            name.removeprefix(prefix): torch.from_numpy(value)
-            for name, value in tensors.items()
-            if name.startswith(prefix)
-        }
+        weights = self.module_weights(tensors)
         config, n_features = self._config(len(weights["centres"]), seed=0), int(manifest["n_features_in"])
         self.module_ = empty_module(config, weights, n_features)
         for name in self._array_state:

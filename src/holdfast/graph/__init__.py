@@ -1,7 +1,7 @@
 """Neighbours, weighted graphs, communities and k-means starts: what a partition is built from."""
 
 from holdfast.graph.agreement import agreement_graph, neighbour_pairs
-from holdfast.graph.communities import communities, communities_at
+from holdfast.graph.communities import communities, communities_at, community_links
 from holdfast.graph.density import (
     DensityTree,
     density_tree,
@@ -23,6 +23,7 @@ __all__ = [
     "closeness_graph",
     "communities",
     "communities_at",
+    "community_links",
     "density_tree",
     "fine_communities",
     "jaccard_graph",

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import sparse
 from sknetwork.clustering import Louvain
 
-__all__ = ["communities", "communities_at"]
+__all__ = ["communities", "communities_at", "community_links"]
 
 _LOWEST, _HIGHEST, _STEPS = 1e-3, 64.0, 18
 _STRIDE = 0.3  # in the logarithm of the resolution
@@ -145,7 +145,7 @@ def _absorb_fragments(graph: sparse.csr_matrix, cut: _Cut, n_clusters: int) -> n
     kept = np.flatnonzero((rank < n_clusters) | (cut.useful & (rank < 2 * n_clusters)))
     target = np.full(len(sizes), -1)
     target[kept] = np.arange(len(kept))
-    links = _links(graph, cut.labels)[:, kept].tocsr()
+    links = community_links(graph, cut.labels)[:, kept].tocsr()
     filled = sizes[kept]
     for fragment in np.flatnonzero(target < 0):
         row = links[fragment]
@@ -156,7 +156,7 @@ def _absorb_fragments(graph: sparse.csr_matrix, cut: _Cut, n_clusters: int) -> n
 
 def _merge_down(graph: sparse.csr_matrix, labels: np.ndarray, n_clusters: int) -> np.ndarray:
     """Merge the closest pair until the count is right."""
-    links = np.asarray(_links(graph, labels).todense())
+    links = np.asarray(community_links(graph, labels).todense())
     sizes = np.bincount(labels).astype(np.float64)
     owner = np.arange(len(sizes))
     for _ in range(len(sizes) - n_clusters):
@@ -181,8 +181,19 @@ def _closest(links: np.ndarray, sizes: np.ndarray) -> tuple[int, int]:
     return min(int(first), int(second)), max(int(first), int(second))
 
 
-def _links(graph: sparse.csr_matrix, labels: np.ndarray) -> sparse.csr_matrix:
-    """Sum the weights between every two communities, as a sparse (count, count) matrix."""
+def community_links(graph: sparse.csr_matrix, labels: np.ndarray) -> sparse.csr_matrix:
+    """Sum the weights between every two communities.
+
+    Parameters
+    ----------
+    graph : csr_matrix of shape (n, n)
+    labels : ndarray of shape (n,)
+        Numbers from 0.
+
+    Returns
+    -------
+    csr_matrix of shape (m, m)
+    """
     n, count = len(labels), int(labels.max()) + 1
     member = sparse.csr_matrix((np.ones(n), (np.arange(n), labels)), (n, count))
     return (member.T @ graph @ member).tocsr()
